@@ -1,0 +1,25 @@
+"""A plain feed-forward network for packed rows."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+
+def build(num_features: int, num_classes: int, *, width: int = 64, depth: int = 2, dropout: float = 0.1) -> keras.Model:
+    """`depth` hidden layers of `width` ReLU units.
+
+    Args:
+        num_features: width F of the packed vector; numbers scaled, categories one-hot.
+        num_classes: number K of classes, at least 2.
+        width: hidden units W of each layer.
+        depth: hidden layers, at least 1.
+        dropout: share of each hidden layer dropped in training, [0, 1).
+    """
+    inputs = keras.Input((num_features,), dtype="float32", name="features")                             # (B, F)
+    hidden = inputs
+    for index in range(depth):
+        hidden = layers.Dense(width, activation="relu", kernel_initializer="he_normal", name=f"hidden_{index}")(hidden)  # (B, W)
+        hidden = layers.Dropout(dropout, name=f"dropout_{index}")(hidden)                               # (B, W)
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(hidden)                          # (B, K)
+    return keras.Model(inputs, logits, name="mlp")

@@ -1,0 +1,90 @@
+"""What a model file's `build` takes, read from its source: nothing is imported, so TensorFlow is not either."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config_errors import suggestion
+
+CHECKS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """`given`: filled in by the pipeline, by name. `options`: what a recipe may set, with annotation and default as written."""
+
+    given: tuple[str, ...]
+    options: dict[str, tuple[str, str | None]]
+
+
+def source_path(name: str) -> Path | None:
+    """The file of a model, or None if there is none of that name."""
+    package = importlib.util.find_spec("models")
+    folders = package.submodule_search_locations if package else None
+    path = Path(next(iter(folders))) / f"{name}.py" if folders else None
+    return path if path is not None and path.is_file() else None
+
+
+def available() -> list[str]:
+    package = importlib.util.find_spec("models")
+    folders = package.submodule_search_locations if package else None
+    return sorted(path.stem for path in Path(next(iter(folders or []))).glob("*.py") if path.stem != "__init__")
+
+
+def signature(path: Path) -> Signature | None:
+    """The signature of `build` in a model file; None if it has no such function. Raises SyntaxError."""
+    functions = (node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef) and node.name == "build")
+    build = next(functions, None)
+    if build is None:
+        return None
+    options = {
+        argument.arg: (ast.unparse(argument.annotation) if argument.annotation else "Any", ast.unparse(default) if default else None)
+        for argument, default in zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True)
+    }
+    return Signature(tuple(argument.arg for argument in build.args.args), options)
+
+
+def problems(name: str, arguments: Mapping[str, Any], given: set[str]) -> list[tuple[tuple[str, ...], str]]:
+    """What is wrong with a recipe's model section: (key below `model`, message).
+
+    Args:
+        name: the model's file name without `.py`.
+        arguments: what the recipe sets besides the name.
+        given: the facts that the pipeline can fill in for this recipe's data.
+    """
+    path = source_path(name)
+    if path is None:
+        return [(("name",), f"there is no models/{name}.py. Expected one of: {', '.join(available())}{suggestion(name, available())}")]
+    try:
+        build = signature(path)
+    except SyntaxError as error:
+        return [(("name",), f"models/{name}.py line {error.lineno} is not valid Python: {error.msg}")]
+    if build is None:
+        return [(("name",), f"models/{name}.py has no function build(...). See the table in models/__init__.py")]
+    missing = [parameter for parameter in build.given if parameter not in given]
+    if missing:
+        return [(("name",), f"model {name} needs {', '.join(missing)}, which this recipe's columns do not give (they give {', '.join(sorted(given))})")]
+    return _argument_problems(name, build, arguments)
+
+
+def _argument_problems(name: str, build: Signature, arguments: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+    found: list[tuple[tuple[str, ...], str]] = []
+    for key, value in arguments.items():
+        if key not in build.options:
+            found.append(((key,), f"model {name} has no argument {key!r}. Expected: {', '.join(build.options)}{suggestion(key, build.options)}"))
+        elif not _fits(value, build.options[key][0]):
+            found.append(((key,), f"model.{key}: expected {build.options[key][0]}, received {value!r}"))
+    required = [key for key, (_, default) in build.options.items() if default is None and key not in arguments]
+    return found + [((), f"model {name} needs the argument {key!r}") for key in required]
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    expected = CHECKS.get(annotation)
+    if expected is None:
+        return True  # a richer annotation is checked by the builder itself
+    return isinstance(value, expected) and (bool in expected or not isinstance(value, bool))
