@@ -95,3 +95,77 @@ def prepared(manifest: Manifest) -> Prepared:
 def files_of(manifest: Manifest, split: SplitName) -> list[FileEntry]:
     """The data files of one split, in the order that row positions are counted in."""
     return [entry for entry in manifest.files if entry.path.startswith(f"data/{split}/")]
+
+
+class Epoch(Record):
+    """One line of the training history. Metrics are exact over all rows of all ranks."""
+
+    epoch: int  # from 1
+    steps: int
+    metrics: dict[str, float]  # loss, accuracy, val_loss, val_accuracy, learning_rate
+    seconds: float
+    stall_share: float  # time spent waiting for the feed / time of the epoch, rank 0
+
+
+class Trained(Record):
+    """`facts` of a train manifest. The model is `model.keras`, logits out, compiled with nothing."""
+
+    model: str = "model.keras"
+    num_parameters: int
+    ranks: int
+    global_batch: int
+    steps_per_epoch: int
+    best_epoch: int  # from 1; the epoch whose weights the model has
+    stopped_early: bool
+    resumed_from: str | None  # "epoch 3, step 40" if an earlier attempt's checkpoint was continued
+    weight_digest: str
+    history: tuple[Epoch, ...]
+
+
+class Interval(Record):
+    """A metric of the test split with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ClassMetrics(Record):
+    """Of one class against the rest. `support`: test rows of the class."""
+
+    label: str
+    support: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class Evaluated(Record):
+    """`facts` of an evaluate manifest. Files: report.html, predictions.parquet."""
+
+    rows: int
+    confidence: float
+    metrics: dict[str, Interval]  # accuracy, macro_f1, log_loss
+    baseline_accuracy: float  # of always answering the most frequent train class
+    per_class: tuple[ClassMetrics, ...]
+    confusion: tuple[tuple[int, ...], ...]  # [true][predicted]
+    report: str = "report.html"
+
+
+class Condition(Record):
+    """One condition of a gate and what was found."""
+
+    text: str  # "accuracy >= 0.95"
+    value: float | None
+    holds: bool
+
+
+class Registered(Record):
+    """`facts` of a register manifest; there is one only if the gate let the model pass."""
+
+    model: str
+    version: int
+    alias: str
+    previous_version: int | None  # the champion that it replaced
+    mlflow_run_id: str
+    conditions: tuple[Condition, ...]

@@ -1,0 +1,143 @@
+"""What every stage does around its work: find what is already done, else try, check, publish.
+
+A job module gives its key, its inputs and a function that fills an attempt; everything about reuse and publishing is here.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from pipeline import attempt as attempts
+from pipeline.attempt import Attempt, Found
+from pipeline.config import Recipe
+from pipeline.console import Console
+from pipeline.errors import DataError, InfrastructureError
+from pipeline.manifest import Input, Manifest, describe_files, digest_of, verify
+from pipeline.paths import Run, Stage
+
+SOFTWARE = ("longhaul", "pyspark", "pyarrow", "petastorm", "tensorflow-cpu", "tensorflow", "keras", "horovod", "mlflow")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a job is asked to do."""
+
+    recipe: Recipe
+    run: Run
+    console: Console
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage's work returns: its facts, and row counts of the files that have rows (relative path -> rows)."""
+
+    facts: dict[str, Any]
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A published stage. `reused_from` is the run that the result was made in, or None if it was made now."""
+
+    found: Found
+    reused_from: str | None
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.found.manifest
+
+
+def run_stage(
+    request: Request, stage: Stage, sections: Mapping[str, Any], inputs: Mapping[str, Found], work: Callable[[Attempt], Work]
+) -> Outcome:
+    """The stage's result: an intact one with the same key, or a new attempt's.
+
+    Args:
+        request: recipe, run, console, force.
+        stage: its name.
+        sections: everything but the inputs that decides the result (config sections, digests of source and code).
+        inputs: the stages that were read.
+        work: fills `attempt.files` and returns the facts; any error leaves what was published as it was.
+    """
+    key = digest_of({"stage": stage, "sections": sections, "inputs": {name: found.manifest.digest for name, found in inputs.items()}})
+    if not request.force and (known := attempts.find(request.run, stage, key)):
+        return _reuse(request, stage, known)
+    attempt = attempts.begin(request.run.stage(stage))
+    try:
+        done = work(attempt)
+        return _publish(request, stage, key, inputs, attempt, done)
+    except BaseException:
+        shutil.rmtree(attempt.files, ignore_errors=True)  # the log stays until the next attempt, for whoever reads the error
+        raise
+
+
+def upstream(request: Request, stage: Stage) -> Found:
+    """This run's published result of an earlier stage, verified.
+
+    Raises:
+        DataError: there is none, or it is not what its manifest says.
+    """
+    folder = request.run.stage(stage)
+    manifest = attempts.read_published(folder)
+    if manifest is None:
+        raise DataError(
+            f"{folder} has no published result. Expected the {stage} stage of run {request.run.run_id} to be finished. "
+            f"Run `pipeline {stage} RECIPE` with the same --root, --date and --set first, or `pipeline run RECIPE`."
+        )
+    verify(manifest, folder)
+    return Found(manifest, folder)
+
+
+def _reuse(request: Request, stage: Stage, known: Found) -> Outcome:
+    """A result of this run as it is; of another run, hard-linked, so that deleting either run leaves the other whole."""
+    if known.folder == request.run.stage(stage):
+        return Outcome(known, known.manifest.run_id)
+    attempt = attempts.begin(request.run.stage(stage))
+    for entry in known.manifest.files:
+        target = attempt.files / entry.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(known.files / entry.path, target)
+        except OSError:  # another file system
+            shutil.copy2(known.files / entry.path, target)
+    manifest = known.manifest.model_copy(update={"attempt": attempt.published_name, "run_id": request.run.run_id})
+    return Outcome(Found(attempts.publish(attempt, manifest), attempt.stage_folder), known.manifest.run_id)
+
+
+def _publish(request: Request, stage: Stage, key: str, inputs: Mapping[str, Found], attempt: Attempt, done: Work) -> Outcome:
+    try:
+        files = describe_files(attempt.files, done.rows)
+        manifest = Manifest(
+            stage=stage,
+            recipe=request.recipe.name,
+            run_id=request.run.run_id,
+            key=key,
+            attempt=attempt.published_name,
+            started_at=attempt.started_at,
+            seconds=attempt.seconds,
+            inputs={name: Input(stage=name, run_id=found.manifest.run_id, digest=found.manifest.digest) for name, found in inputs.items()},
+            files=files,
+            facts=done.facts,
+            software=software(),
+        )
+        return Outcome(Found(attempts.publish(attempt, manifest), attempt.stage_folder), None)
+    except OSError as error:
+        raise InfrastructureError(f"Cannot publish {attempt.folder}: {error}. Nothing was published. Check free space and permissions.") from error
+
+
+def software() -> dict[str, str]:
+    """Versions of what decides a result, for the manifest."""
+    versions = {"python": platform.python_version()}
+    for name in SOFTWARE:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
