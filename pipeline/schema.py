@@ -104,7 +104,6 @@ class Epoch(Record):
     steps: int
     metrics: dict[str, float]  # loss, accuracy, val_loss, val_accuracy, learning_rate
     seconds: float
-    stall_share: float  # time spent waiting for the feed / time of the epoch, rank 0
 
 
 class Trained(Record):
