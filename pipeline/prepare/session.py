@@ -1,0 +1,116 @@
+"""The Spark session of a job: local by default, the cluster's under spark-submit; its progress and its errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark import SparkContext
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from pipeline.console import Meter
+from pipeline.errors import ConfigError, DataError, InfrastructureError, LonghaulError
+
+# What a result may not depend on is fixed here, for every cluster.
+FIXED = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.caseSensitive": "true",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.csv.parser.columnPruning.enabled": "false",  # else ragged rows pass when few columns are selected
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
+    "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "true",
+}
+LOCAL = {
+    "spark.master": "local[*]",
+    "spark.driver.memory": "2g",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.sql.files.openCostInBytes": "65536",  # small files share tasks
+}
+DATA_CONDITIONS = ("CANNOT_READ", "FAILED_READ_FILE", "MALFORMED", "UNABLE_TO_INFER_SCHEMA", "CANNOT_MERGE", "DATATYPE_MISMATCH", "FAILED_MERGE")
+
+
+@contextmanager
+def spark_session(name: str) -> Iterator[SparkSession]:
+    """A session for one job, stopped with its JVM at the end.
+
+    Raises:
+        LonghaulError: whatever Spark raised inside, as data or infrastructure.
+    """
+    is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # or Spark's workers take the system's Python
+    builder = SparkSession.builder.appName(name)
+    for key, value in {**({} if is_submitted else LOCAL), **FIXED}.items():
+        builder = builder.config(key, value)
+    try:
+        spark = builder.getOrCreate()
+    except Exception as error:  # no Java, a wrong one, or no cluster
+        raise InfrastructureError(f"Spark did not start: {first_line(error)}. Run `pipeline doctor`.") from error
+    try:
+        yield spark
+    except LonghaulError:
+        raise
+    except Exception as error:
+        raise translate(error) from error
+    finally:
+        stop(spark, is_submitted)
+
+
+def stop(spark: SparkSession, is_submitted: bool) -> None:
+    """Stop the session; where this process started the JVM, end that too, so that training has its memory."""
+    spark.stop()
+    gateway = SparkContext._gateway
+    if is_submitted or gateway is None:
+        return
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait(timeout=30)
+    SparkContext._gateway = SparkContext._jvm = None
+
+
+@contextmanager
+def shown(spark: SparkSession, meter: Meter, note: str) -> Iterator[None]:
+    """Report the finished tasks of the running Spark stages while the block runs."""
+    done = threading.Event()
+    thread = threading.Thread(target=_poll, args=(spark, meter, note, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _poll(spark: SparkSession, meter: Meter, note: str, done: threading.Event) -> None:
+    tracker = spark.sparkContext.statusTracker()
+    while not done.wait(0.5):
+        infos = [info for stage in tracker.getActiveStageIds() if (info := tracker.getStageInfo(stage))]
+        tasks = sum(info.numTasks for info in infos)
+        finished = sum(info.numCompletedTasks for info in infos)
+        meter(finished, f"{note}: {finished} of {tasks} tasks" if tasks else note)
+
+
+def translate(error: Exception) -> LonghaulError:
+    """What Spark raised -> data or infrastructure, with the line that matters."""
+    text = str(error)
+    if own := re.search(r"pipeline\.errors\.(DataError|ConfigError): (.+)", text):
+        kind = DataError if own[1] == "DataError" else ConfigError
+        return kind(own[2])
+    condition = (error.getCondition() or "") if isinstance(error, PySparkException) else ""
+    damaged = re.search(r"(?:is not a Parquet file|Could not read footer for file|Encountered error while reading file)[^\n]*", text)
+    if damaged or condition.startswith(DATA_CONDITIONS):
+        files = " ".join(dict.fromkeys(re.findall(r"file:/[^\s,]+?\.\w+", text)))
+        return DataError(f"Spark cannot read the source: {damaged[0] if damaged else first_line(error)} {files}".rstrip() + ". Replace or remove the file.")
+    return InfrastructureError(f"The Spark job failed: {first_line(error)}. The whole trace is in the log.")
+
+
+def first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:400]
