@@ -2,6 +2,7 @@
 
     .venv/bin/python scripts/horovod_wheel.py            # CPU: Gloo
     .venv/bin/python scripts/horovod_wheel.py --gpu      # GPU nodes: NCCL (CUDA and NCCL headers must be installed)
+    .venv/bin/python scripts/horovod_wheel.py --rebuild  # whatever is kept or installed
 
 The wheel is kept in $XDG_CACHE_HOME/longhaul/horovod/<key>/, where the key names Python, TensorFlow and Horovod,
 so a new checkout on the same machine does not build again. Deleting that folder is always safe.
@@ -14,7 +15,7 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess  # noqa: S404 - argument lists only
+import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -30,15 +31,17 @@ STAMP = "longhaul-build"  # a file in the installed distribution's folder: the k
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpu", action="store_true", help="build with NCCL for GPU nodes")
-    gpu = parser.parse_args().gpu
+    parser.add_argument("--rebuild", action="store_true", help="build and install whatever is kept or installed")
+    arguments = parser.parse_args()
+    gpu = arguments.gpu
     version, digest = locked_sdist()
     key = build_key(version, gpu)
-    if installed_key() == key:
+    if installed_key() == key and not arguments.rebuild:
         print(f"horovod: {key} is installed")
         return 0
     kept = cache_folder() / key
     wheel = next(kept.glob("*.whl"), None)
-    if wheel is None:
+    if wheel is None or arguments.rebuild:
         wheel = build_wheel(version, digest, kept, gpu)
     else:
         print(f"horovod: found {wheel}")
@@ -90,6 +93,7 @@ def build_wheel(version: str, digest: str, kept: Path, gpu: bool) -> Path:
         built = next(Path(scratch).glob("*.whl"))
         wheel = kept / built.name
         os.replace(built, wheel)  # whole or not at all: another checkout may build at the same time
+    log.unlink()
     print(f"horovod: built in {time.monotonic() - started:.0f} s, kept as {wheel}", flush=True)
     return wheel
 
@@ -105,7 +109,7 @@ def build_environment(gpu: bool) -> dict[str, str]:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "CXXFLAGS": " ".join(["-w", "-g0", *(f"-I{path}" for path in includes)]),
-        "MAKEFLAGS": f"-j{min(os.cpu_count() or 2, 8)}",
+        "MAKEFLAGS": f"-j{num_compilers()}",
         "HOROVOD_WITH_TENSORFLOW": "1",
         "HOROVOD_WITHOUT_PYTORCH": "1",
         "HOROVOD_WITHOUT_MXNET": "1",
@@ -113,6 +117,11 @@ def build_environment(gpu: bool) -> dict[str, str]:
         "HOROVOD_WITHOUT_MPI": "1",
     }
     return environment | ({"HOROVOD_GPU_OPERATIONS": "NCCL"} if gpu else {"HOROVOD_CPU_OPERATIONS": "GLOO"})
+
+
+def num_compilers() -> int:
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    return max(1, min(len(os.sched_getaffinity(0)), memory_gb // 2, 8))  # a file that includes TensorFlow's headers takes up to 2 GB
 
 
 def install(wheel: Path, key: str) -> None:
