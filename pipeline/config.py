@@ -81,7 +81,7 @@ class CleanRule(Section):
 
     @property
     def name(self) -> str:
-        return next(iter(self.model_fields_set))
+        return _given(self)[0]
 
 
 class Clean(Section):
@@ -378,6 +378,10 @@ def _model_problems(recipe: Recipe) -> list[tuple[recipe_file.Location, str]]:
 
 
 def _exactly_one(section: T) -> T:
-    if len(section.model_fields_set) != 1:
-        raise ValueError(f"expected exactly one of {', '.join(type(section).model_fields)}, received {sorted(section.model_fields_set)}")
+    if len(given := _given(section)) != 1:
+        raise ValueError(f"expected exactly one of {', '.join(type(section).model_fields)}, received {given}")
     return section
+
+
+def _given(section: Section) -> list[str]:
+    return [name for name in type(section).model_fields if getattr(section, name) is not None]

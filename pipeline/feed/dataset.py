@@ -18,29 +18,23 @@ BLOCK_BYTES = 16 << 20  # rows handed to TensorFlow at a time, about
 
 
 def training_dataset(
-    reader: SplitReader, plan: Plan, *, rank: int = 0, size: int = 1, start: Position | None = None, num_epochs: int = 1
+    reader: SplitReader, plan: Plan, *, rank: int = 0, size: int = 1, start: Position | None = None
 ) -> tf.data.Dataset:
-    """A rank's share of every global batch, from a position to the end of an epoch.
+    """A rank's share of every global batch, from a position to the end of its epoch.
 
     Args:
         reader: the train split.
         plan: made from `reader.rows_per_file`; the same on every rank.
         rank, size: this rank of how many.
-        start: first step to give; the beginning if None.
-        num_epochs: the dataset ends with epoch `num_epochs - 1`.
+        start: first step to give; the beginning of epoch 0 if None.
 
     Returns:
         (tensor (B, *shape), label (B,) int64, weight (B,) float32), B = rows_per_lane_batch * lanes of this rank.
     """
-    lanes, first = plan.lanes_of(rank, size), start or Position()
-
-    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for epoch in range(first.epoch, num_epochs):
-            yield from epoch_blocks(reader, plan, lanes, Position(epoch, first.step if epoch == first.epoch else 0))
-
-    per_rank_batch = plan.rows_per_lane_batch * len(lanes)
-    signature = signatures(reader.tensor, leading=(None, per_rank_batch))
-    return tf.data.Dataset.from_generator(blocks, output_signature=signature).unbatch().prefetch(4)
+    lanes, start = plan.lanes_of(rank, size), start or Position()
+    signature = signatures(reader.tensor, leading=(None, plan.rows_per_lane_batch * len(lanes)))
+    blocks = tf.data.Dataset.from_generator(lambda: epoch_blocks(reader, plan, lanes, start), output_signature=signature)
+    return blocks.unbatch().apply(tf.data.experimental.assert_cardinality(plan.num_steps - start.step)).prefetch(4)
 
 
 def epoch_blocks(
@@ -129,7 +123,8 @@ def evaluation_dataset(prepared: Found, split: SplitName, batch: int, *, rank: i
             yield part.tensor, part.label, part.weight
 
     dataset = tf.data.Dataset.from_generator(parts, output_signature=signatures(reader.tensor, leading=(None,)))
-    return dataset.rebatch(batch).prefetch(2)
+    num_batches = -(-sum(segment.end - segment.begin for segment in share) // batch)
+    return dataset.rebatch(batch).apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(2)
 
 
 def signatures(tensor: Tensor, leading: tuple[int | None, ...]) -> tuple[tf.TensorSpec, tf.TensorSpec, tf.TensorSpec]:

@@ -1,0 +1,96 @@
+"""The report's figures, as SVG text to put into the page. Without pyplot: no display, no global state, the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.evaluate.metrics import Calibration
+from pipeline.schema import Epoch
+
+TRAIN, VALIDATION, MUTED = "#8a94a6", "#1f5fbf", "#9aa1ab"
+MAX_NUMBERED = 20  # classes; a larger confusion matrix has colours only
+STYLE = {
+    "svg.hashsalt": "longhaul",
+    "svg.fonttype": "path",
+    "font.size": 9,
+    "axes.edgecolor": "#c5cad3",
+    "axes.labelcolor": "#4a5160",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": "#4a5160",
+    "ytick.color": "#4a5160",
+    "legend.frameon": False,
+}
+
+
+def learning_curves(history: Sequence[Epoch], best_epoch: int) -> Markup:
+    """Loss and accuracy by epoch, of train rows and validation rows; the epoch whose weights the model has is marked."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9, 3), layout="constrained")
+        epochs = [epoch.epoch for epoch in history]
+        for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            axes.axvline(best_epoch, color=MUTED, linewidth=0.8, linestyle=":")
+            for key, color, label in ((name, TRAIN, "train"), (f"val_{name}", VALIDATION, "validation")):
+                values = [epoch.metrics.get(key, np.nan) for epoch in history]
+                axes.plot(epochs, values, color=color, label=label, linewidth=1.6, marker="o" if len(epochs) < 3 else None)
+            axes.set(xlabel="epoch", ylabel=name)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.annotate("kept", (best_epoch, 1), xycoords=("data", "axes fraction"), xytext=(3, -9), textcoords="offset points", color=MUTED)
+            axes.legend()
+        return as_svg(figure, "Loss and accuracy by epoch")
+
+
+def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:
+    """Counts of [true][predicted], coloured by the share of the true class."""
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size, is_numbered = min(3 + 0.36 * len(classes), 8.5), len(classes) <= MAX_NUMBERED
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(size, size), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.spines[:].set_visible(False)
+        if is_numbered:
+            axes.set_xticks(range(len(classes)), [shortened(name) for name in classes], rotation=45 if max(map(len, classes)) > 3 else 0)
+            axes.set_yticks(range(len(classes)), [shortened(name) for name in classes])
+            for (true, predicted), count in np.ndenumerate(counts):
+                color = "white" if shares[true, predicted] > 0.5 else "#2b303b"
+                if count:
+                    axes.text(predicted, true, str(count), ha="center", va="center", color=color)
+        return as_svg(figure, "Confusion matrix")
+
+
+def reliability(calibration: Calibration) -> Markup:
+    """How often the model is right against how sure it is; on the diagonal the two agree. Below: how many rows."""
+    filled = [item for item in calibration.bins if item.count]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.4, 4.6), layout="constrained")
+        upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+        upper.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
+        upper.plot([item.confidence for item in filled], [item.accuracy for item in filled], color=VALIDATION, marker="o", markersize=4)
+        upper.set(ylabel="share right", ylim=(-0.03, 1.03), xlim=(-0.03, 1.03))
+        widths = [item.high - item.low for item in calibration.bins]
+        lower.bar([item.low for item in calibration.bins], [item.count for item in calibration.bins], widths, align="edge", color=TRAIN, edgecolor="white")
+        lower.set(xlabel="highest probability", ylabel="rows")
+        return as_svg(figure, "Reliability diagram")
+
+
+def shortened(name: str, limit: int = 14) -> str:
+    # A dollar sign would begin mathematics in matplotlib.
+    text = name if len(name) <= limit else f"{name[: limit - 1]}…"
+    return text.replace("$", r"\$")
+
+
+def as_svg(figure: Figure, title: str) -> Markup:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Title": title})
+    svg = text.getvalue()
+    return Markup(svg[svg.index("<svg") :])  # noqa: S704 (drawn here; text is glyphs, not markup)

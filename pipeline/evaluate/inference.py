@@ -1,0 +1,89 @@
+"""The trained model over every row of a split. The only part of evaluate that runs TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from pipeline.attempt import Found
+from pipeline.console import Meter
+from pipeline.errors import DataError
+from pipeline.feed.dataset import evaluation_dataset
+from pipeline.schema import SplitName, files_of, prepared
+
+
+def predict_split(found: Found, split: SplitName, model: keras.Model, batch: int, meter: Meter) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Class probabilities of every row, in the files' order.
+
+    Args:
+        found: a verified prepare result.
+        split: which split.
+        model: inputs as the prepared tensor, logits (B, K) out.
+        batch: rows at a time; decides memory and speed, not the result.
+        meter: shows rows done.
+
+    Returns:
+        Labels (N,) and probabilities (N, K).
+
+    Raises:
+        DataError: another number of rows than the manifest says, outputs of another shape, or outputs that are not finite.
+    """
+    forward = tf.function(lambda rows: model(rows, training=False), reduce_retracing=True)
+    labels, logits, done = [], [], 0
+    for rows, label, _ in evaluation_dataset(found, split, batch):
+        labels.append(label.numpy())
+        logits.append(forward(rows).numpy())
+        done += len(labels[-1])
+        meter(done)
+    check_num_rows(done, found, split)
+    outputs = np.concatenate(logits)
+    check_outputs(outputs, done, len(prepared(found.manifest).classes))
+    return np.concatenate(labels), softmax(outputs)
+
+
+def load_model(path: Path) -> keras.Model:
+    """The model without its optimizer. The file's digest must have been verified; code inside it (Lambda layers) is refused.
+
+    Raises:
+        DataError: it is not a Keras model that can be loaded safely.
+    """
+    try:
+        return keras.saving.load_model(path, safe_mode=True, compile=False)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise DataError(
+            f"{path} cannot be loaded as a Keras model: {error}. Expected layers that Keras knows and no Lambda, whose code would be "
+            "run from the file. Change the architecture in models/, then run `pipeline train RECIPE --force`."
+        ) from error
+
+
+def check_num_rows(received: int, found: Found, split: SplitName) -> None:
+    expected = sum(entry.rows or 0 for entry in files_of(found.manifest, split))
+    if received != expected or expected == 0:
+        raise DataError(
+            f"Evaluation saw {received} rows of the {split} split in {found.files}, its manifest says {expected}. "
+            "Expected every row exactly once, and at least one. Run `pipeline prepare RECIPE --force`, or give the split a larger share."
+        )
+
+
+def check_outputs(outputs: NDArray[np.floating], num_rows: int, num_classes: int) -> None:
+    if outputs.shape != (num_rows, num_classes):
+        raise DataError(
+            f"The model's outputs have shape {list(outputs.shape)}. Expected [{num_rows}, {num_classes}]: one logit for each class of the "
+            "prepared data. Train on this data again: `pipeline train RECIPE --force`."
+        )
+    finite = np.isfinite(outputs).all(axis=1)
+    if not finite.all():
+        raise DataError(
+            f"The model's outputs are not finite in {int((~finite).sum())} of {num_rows} rows, first in row {int(np.argmin(finite))}. "
+            "Training diverged or inputs are not finite. Lower train.optimizer.learning_rate and train again."
+        )
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(N, K) -> (N, K), in float64 and without overflow."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

@@ -1,0 +1,182 @@
+"""Keras callbacks that keep ranks together: exact metrics, one decision, checkpoints, news for the launcher.
+
+Their order matters: ExactMetrics first, so that all others see exact logs; the recipe's own; then RankZeroDecides, Checkpoints, News.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.feed.plan import Position
+from pipeline.train import checkpoint as checkpoints
+from pipeline.train.checkpoint import Checkpoint
+from pipeline.train.horovod import World
+
+Arrays = list[NDArray[Any]]
+Logs = dict[str, Any]
+
+
+class OneTraining(keras.callbacks.CallbackList):  # type: ignore[misc]
+    """A callback list over several `fit` calls that are one training: it begins and ends once.
+
+    Every epoch is a `fit` of its own, because Keras would let an epoch's last execution run into the next epoch's batches when
+    `steps_per_execution` does not divide the steps.
+    """
+
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: keras.Model, **params: Any) -> None:
+        super().__init__(list(callbacks), add_history=True, model=model, **params)
+        self._has_begun = False
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            super().on_train_begin(logs)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Keras calls this after every `fit`; `finish` is the real end."""
+
+    def finish(self) -> None:
+        super().on_train_end(None)
+
+
+def metric_variables(model: keras.Model) -> list[keras.Variable]:
+    return [variable for metric in model.metrics for variable in metric.variables]
+
+
+def sum_metrics(model: keras.Model, world: World) -> dict[str, float]:
+    """The metrics over the rows of all ranks: their states are summed, then each is computed. Collective.
+
+    Averaging results instead would be wrong for uneven shares and for AUC, precision or recall.
+    """
+    variables = metric_variables(model)
+    for variable, total in zip(variables, world.sum([variable.numpy() for variable in variables]), strict=True):
+        variable.assign(total)
+    return {name: float(value) for name, value in model.get_metrics_result().items()}
+
+
+class ExactMetrics(keras.callbacks.Callback):  # type: ignore[misc]
+    """Replaces the epoch's logs by exact ones and evaluates the validation split, each rank its share."""
+
+    def __init__(self, world: World, validation: tf.data.Dataset) -> None:
+        super().__init__()
+        self.world, self.validation = world, validation
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        logs = {} if logs is None else logs
+        logs.update(sum_metrics(self.model, self.world))
+        self.model.evaluate(self.validation, verbose=0, return_dict=True)
+        logs.update({f"val_{name}": value for name, value in sum_metrics(self.model, self.world).items()})
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        if unusable := {name: value for name, value in logs.items() if not math.isfinite(value)}:
+            raise DataError(
+                f"Epoch {epoch + 1} ended with {unusable}. All ranks stop; the last checkpoint is from before. "
+                "Lower train.optimizer.learning_rate, or look for extreme values in the prepared columns."
+            )
+
+
+class RankZeroDecides(keras.callbacks.Callback):  # type: ignore[misc]
+    """Whether to stop, and the learning rate, are rank 0's; the others follow, whatever their own callbacks found."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        optimizer = self.model.optimizer
+        mine = np.asarray([float(self.model.stop_training), float(optimizer.learning_rate)], np.float64)
+        stop, learning_rate = self.world.from_rank_0(mine).tolist()
+        self.model.stop_training = bool(stop)
+        if learning_rate != mine[1]:
+            optimizer.learning_rate = learning_rate
+
+
+class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
+    """Saves at the end of every epoch, and every `every_steps` steps within one; restores what a saved one holds."""
+
+    def __init__(
+        self, world: World, folder: Path, num_steps: int, every_steps: int | None, stopping: keras.callbacks.EarlyStopping | None, history: list[Logs]
+    ) -> None:
+        super().__init__()
+        self.world, self.folder, self.num_steps, self.every_steps = world, folder, num_steps, every_steps
+        self.stopping, self.history = stopping, history
+        self.saved_at = 0
+        self.resumed: Checkpoint | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """After every other callback has reset itself."""
+        if self.resumed is None:
+            return
+        self.saved_at = self.resumed.epoch * self.num_steps + self.resumed.step
+        if self.stopping is not None:
+            for name, value in self.resumed.callbacks["early_stopping"].items():
+                setattr(self.stopping, name, value)
+            self.stopping.best_weights = self.resumed.arrays["best"] or None
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """`fit` has just reset the metrics; within a resumed epoch rank 0 takes up their sums again."""
+        if self.resumed is None or self.resumed.epoch != epoch or not self.resumed.step or self.world.rank:
+            return
+        for variable, value in zip(metric_variables(self.model), self.resumed.arrays["metrics"], strict=True):
+            variable.assign(value)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        done = int(self.model.optimizer.iterations)
+        is_due = self.every_steps is not None and done // self.every_steps > self.saved_at // self.every_steps
+        if is_due and done % self.num_steps:
+            self.save(Position(*divmod(done, self.num_steps)))
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.save(Position(epoch + 1, 0))
+
+    def save(self, position: Position) -> None:
+        """Collective, for the running epoch's metrics; rank 0 writes."""
+        metrics = self.world.sum([variable.numpy() for variable in metric_variables(self.model)]) if position.step else []
+        self.saved_at = position.epoch * self.num_steps + position.step
+        if self.world.rank:
+            return
+        stopping = self.stopping
+        best = [] if stopping is None or stopping.best_weights is None else list(stopping.best_weights)
+        state = {} if stopping is None else {name: getattr(stopping, name) for name in ("wait", "stopped_epoch", "best", "best_epoch")}
+        arrays = {
+            "model": [variable.numpy() for variable in self.model.variables],
+            "optimizer": [variable.numpy() for variable in self.model.optimizer.variables],
+            "metrics": metrics,
+            "best": best,
+        }
+        callbacks = {"early_stopping": state, "stop_training": self.model.stop_training}
+        checkpoints.save(self.folder, Checkpoint(position.epoch, position.step, arrays, callbacks, self.history), self.saved_at)
+
+
+class News(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells the launcher how far training is, and keeps the history."""
+
+    INTERVAL_S = 0.5
+
+    def __init__(self, tell: Callable[[Logs], None], history: list[Logs], num_steps: int) -> None:
+        super().__init__()
+        self.tell, self.history, self.num_steps = tell, history, num_steps
+        self.told_at = self.began_at = 0.0
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch, self.began_at = epoch, time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if time.monotonic() - self.told_at > self.INTERVAL_S:
+            self.told_at = time.monotonic()
+            self.tell({"done": int(self.model.optimizer.iterations), "epoch": self.epoch + 1, "loss": float((logs or {}).get("loss", math.nan))})
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        line = {"epoch": epoch + 1, "steps": self.num_steps, "metrics": dict(logs or {}), "seconds": round(time.monotonic() - self.began_at, 3)}
+        self.history.append(line)
+        self.tell({"done": int(self.model.optimizer.iterations), **line})

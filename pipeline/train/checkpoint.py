@@ -1,0 +1,108 @@
+"""Checkpoints: everything that training needs to go on as if it had never stopped. Atomic, verified, no pickle.
+
+    <folder>/step-00000420/arrays.npz    weights, optimizer, metrics of the running epoch, callbacks' weights
+    <folder>/step-00000420/state.json    position, callbacks' numbers, history, SHA-256 of arrays.npz; written last
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.attempt import sync_folder, write_durably
+from pipeline.errors import InfrastructureError
+from pipeline.manifest import sha256_of_file
+
+KEPT = 2  # the newest, and one more in case it is damaged
+FORMAT = 1
+
+Arrays = dict[str, list[NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State at a position: `step` steps of epoch `epoch` (both from 0) are done."""
+
+    epoch: int
+    step: int
+    arrays: Arrays  # "model", "optimizer", "metrics", "best": lists of arrays, in the variables' order
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save(folder: Path, checkpoint: Checkpoint, global_step: int) -> Path:
+    """Write a checkpoint aside and rename it into place; older ones beyond KEPT are removed.
+
+    Raises:
+        InfrastructureError: the disk is full or not writable; earlier checkpoints are untouched.
+    """
+    target = folder / f"step-{global_step:08d}"
+    draft: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=folder, prefix=".draft-"))
+        write(draft, checkpoint)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(draft, target)
+        sync_folder(folder)
+    except OSError as error:
+        if draft is not None:
+            shutil.rmtree(draft, ignore_errors=True)
+        raise InfrastructureError(f"Cannot write the checkpoint {target}: {error}. The one before is whole. Free space and run again.") from error
+    for old in sorted(folder.glob("step-*"))[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> None:
+    named = {f"{group}/{index:05d}": array for group, arrays in checkpoint.arrays.items() for index, array in enumerate(arrays)}
+    with (folder / "arrays.npz").open("wb") as file:
+        np.savez(file, **named)  # type: ignore[arg-type]  # numpy's stub takes its own keyword for an array
+        file.flush()
+        os.fsync(file.fileno())
+    state = {
+        "format": FORMAT,
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.step,
+        "groups": {group: len(arrays) for group, arrays in checkpoint.arrays.items()},
+        "callbacks": checkpoint.callbacks,
+        "history": checkpoint.history,
+        "sha256": sha256_of_file(folder / "arrays.npz"),
+    }
+    write_durably(folder / "state.json", json.dumps(state, indent=1))
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint, and a warning for each newer one that is damaged."""
+    warnings = []
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            return read(path), warnings
+        except (OSError, ValueError, KeyError) as error:
+            warnings.append(f"{path} is damaged ({error}); going on from an earlier checkpoint.")
+    return None, warnings
+
+
+def read(path: Path) -> Checkpoint:
+    state = json.loads((path / "state.json").read_text())
+    if state["format"] != FORMAT:
+        raise ValueError(f"format {state['format']}, expected {FORMAT}")
+    if sha256_of_file(path / "arrays.npz") != state["sha256"]:
+        raise ValueError("arrays.npz does not have the digest that was written")
+    with np.load(path / "arrays.npz", allow_pickle=False) as stored:
+        arrays = {group: load_group(stored, group, count) for group, count in state["groups"].items()}
+    return Checkpoint(state["epoch"], state["step"], arrays, state["callbacks"], state["history"])
+
+
+def load_group(stored: Mapping[str, NDArray[Any]], group: str, count: int) -> list[NDArray[Any]]:
+    return [stored[f"{group}/{index:05d}"] for index in range(count)]

@@ -1,0 +1,87 @@
+"""The train stage: prepared data -> ranks -> model.keras and its history."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline import model_arguments
+from pipeline.attempt import Attempt, Found
+from pipeline.console import Meter
+from pipeline.errors import DataError
+from pipeline.feed.plan import Plan
+from pipeline.manifest import digest_of, sha256_of_file
+from pipeline.schema import Trained, files_of
+from pipeline.stage import Outcome, Request, Work, run_stage, upstream
+from pipeline.train.launch import Event, launch
+from pipeline.train.rank_spec import Spec
+
+
+def run(request: Request) -> Outcome:
+    """A trained model for a recipe: found again, or trained, going on from the last checkpoint of a killed attempt.
+
+    Raises:
+        DataError: there is no intact prepared data, or too little of it for one step.
+        InfrastructureError: a rank died, or the disk failed.
+    """
+    prepared = upstream(request, "prepare")
+    sections = {**request.recipe.section("task", "model", "train"), "code": model_digest(request.recipe.model.name)}
+    plan = step_plan(request, prepared)
+    checkpoints = request.run.stage("train") / "checkpoints" / digest_of([sections, prepared.manifest.digest])[:16]
+    if request.force:
+        shutil.rmtree(checkpoints.parent, ignore_errors=True)
+    outcome = run_stage(request, "train", sections, {"prepare": prepared}, partial(train, request, prepared, plan, checkpoints))
+    shutil.rmtree(checkpoints.parent, ignore_errors=True)  # the model is published; what led to it is not needed again
+    return outcome
+
+
+def model_digest(name: str) -> str:
+    path = model_arguments.source_path(name)
+    if path is None:
+        raise DataError(f"models/{name}.py has gone since the recipe was checked.")
+    return sha256_of_file(path)
+
+
+def step_plan(request: Request, prepared: Found) -> Plan:
+    """The plan that ranks will follow; made here too, so that one that cannot hold is refused before any rank starts."""
+    settings = request.recipe.train
+    rows = tuple(entry.rows or 0 for entry in files_of(prepared.manifest, "train"))
+    plan = Plan(rows, settings.global_batch, settings.lanes, settings.seed)
+    plan.lanes_of(0, settings.ranks)
+    return plan
+
+
+def train(request: Request, prepared: Found, plan: Plan, checkpoints: Path, attempt: Attempt) -> Work:
+    settings = request.recipe.train
+    spec = attempt.folder / "spec.json"
+    Spec(request.recipe.resolved(), str(prepared.folder.resolve()), str(checkpoints.resolve()), str(attempt.files.resolve())).write(spec)
+    with request.console.meter("train", settings.epochs * plan.num_steps) as meter:
+        meter(0, f"starting {settings.ranks} ranks of {plan.num_steps} steps an epoch")
+        launch(
+            ["-m", "pipeline.train.rank", str(spec.resolve())],
+            settings.ranks,
+            logs=attempt.log,
+            stall_timeout_s=settings.stall_timeout_s,
+            on_event=partial(show, request, meter),
+        )
+    record = json.loads((attempt.files / "history.json").read_text())
+    trained = Trained(ranks=settings.ranks, global_batch=settings.global_batch, steps_per_epoch=plan.num_steps, **record)
+    return Work(trained.model_dump(mode="json"))
+
+
+def show(request: Request, meter: Meter, event: Event) -> None:
+    """A rank's event, for a person."""
+    if "warning" in event:
+        request.console.warn(event["warning"])
+    elif "metrics" in event:
+        meter(event["done"], epoch_note(event))
+    else:
+        meter(event["done"], f"epoch {event['epoch']}/{request.recipe.train.epochs}  loss {event['loss']:.4f}")
+
+
+def epoch_note(event: Event) -> str:
+    metrics: dict[str, Any] = event["metrics"]
+    return f"epoch {event['epoch']}  " + "  ".join(f"{name} {metrics[name]:.4f}" for name in ("loss", "val_loss", "val_accuracy") if name in metrics)

@@ -1,0 +1,219 @@
+"""One rank of a training: `python -m pipeline.train.rank SPEC.json`, started by launch.py."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipeline import model_arguments
+from pipeline.attempt import Found, read_published
+from pipeline.config import Optimizer, Recipe, Train
+from pipeline.errors import DataError, LonghaulError
+from pipeline.feed.dataset import evaluation_dataset, training_dataset
+from pipeline.feed.plan import Plan, Position
+from pipeline.feed.reader import SplitReader
+from pipeline.schema import Prepared, prepared
+from pipeline.train import checkpoint as checkpoints
+from pipeline.train.callbacks import Checkpoints, ExactMetrics, News, OneTraining, RankZeroDecides
+from pipeline.train.checkpoint import Checkpoint
+from pipeline.train.horovod import World, all_reduce_gradients, detect_world
+from pipeline.train.launch import EVENTS_FD
+from pipeline.train.rank_spec import Spec
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    end_with_parent()
+    world = World()
+    try:
+        world = detect_world()
+        train(Spec.read(Path(arguments[0])), world)
+    except LonghaulError as error:
+        tell({"rank": world.rank, "error": str(error)[:3000]})
+        return error.exit_code
+    except Exception as error:
+        tell({"rank": world.rank, "error": f"Rank {world.rank} failed: {type(error).__name__}: {str(error)[:1000]}. The trace is in its log."})
+        raise
+    return 0
+
+
+def end_with_parent() -> None:
+    """A launcher that is killed takes its ranks along (Linux)."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def tell(event: Mapping[str, Any]) -> None:
+    """A line to the launcher, if there is one; short enough for a pipe to take it whole."""
+    descriptor = os.environ.get(EVENTS_FD)
+    if descriptor is not None:
+        os.write(int(descriptor), (json.dumps(event) + "\n").encode()[:4096])
+
+
+def train(spec: Spec, world: World) -> None:
+    """Train to the end from the newest checkpoint, or from the start; rank 0 writes the model and what happened."""
+    recipe = Recipe.model_validate_json(json.dumps(spec.recipe))
+    found = open_prepared(Path(spec.prepared))
+    facts = prepared(found.manifest)
+    settings = recipe.train
+    make_deterministic(settings.seed)
+    reader = SplitReader.open(found, "train")
+    plan = Plan(reader.rows_per_file, settings.global_batch, settings.lanes, settings.seed)
+    model = build_model(recipe, facts)
+    share = len(plan.lanes_of(world.rank, world.size)) / plan.lanes
+    compile_model(model, settings, all_reduce_gradients(make_optimizer(settings.optimizer), world, share), plan.num_steps)
+    resumed = restore(Path(spec.checkpoints), model, world)
+    history: list[dict[str, Any]] = list(resumed.history) if resumed else []
+    stopping = make_stopping(settings)
+    saver = Checkpoints(world, Path(spec.checkpoints), plan.num_steps, settings.checkpoint_steps, stopping, history)
+    saver.resumed = resumed
+    news = News(tell if world.rank == 0 else lambda event: None, history, plan.num_steps)
+    validation = evaluation_dataset(found, "validation", settings.global_batch, rank=world.rank, size=world.size)
+    order = [ExactMetrics(world, validation), *([stopping] if stopping else []), news, RankZeroDecides(world), saver]
+    callbacks = OneTraining(order, model, epochs=settings.epochs, steps=plan.num_steps, verbose=0)
+    fit(model, reader, plan, settings, callbacks, world, resumed)
+    if world.rank == 0:
+        save_model(recipe, facts, model, Path(spec.output), resumed, history, settings, stopping)
+
+
+def open_prepared(folder: Path) -> Found:
+    manifest = read_published(folder)
+    if manifest is None:
+        raise DataError(f"{folder} has no published data any more; it was there when training was launched. Run prepare again.")
+    return Found(manifest, folder)
+
+
+def make_deterministic(seed: int) -> None:
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    for threads in ("intra", "inter"):
+        limit = os.environ.get(f"TF_NUM_{threads.upper()}OP_THREADS")
+        if limit:
+            getattr(tf.config.threading, f"set_{threads}_op_parallelism_threads")(int(limit))
+
+
+def build_model(recipe: Recipe, facts: Prepared) -> keras.Model:
+    """The recipe's model, with the facts that its builder asks for by name."""
+    path = model_arguments.source_path(recipe.model.name)
+    build = model_arguments.signature(path) if path else None
+    if build is None:
+        raise DataError(f"models/{recipe.model.name}.py has gone since the recipe was checked.")
+    shape = facts.tensor.shape
+    known = {
+        "num_classes": len(facts.classes),
+        "num_features": shape[0],
+        "image_shape": shape,
+        "pixel_mean": facts.tensor.mean,
+        "pixel_std": facts.tensor.std,
+    }
+    module = importlib.import_module(f"models.{recipe.model.name}")
+    return module.build(*(known[name] for name in build.given), **recipe.model.arguments)
+
+
+def make_optimizer(settings: Optimizer) -> keras.Optimizer:
+    kinds = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "rmsprop": keras.optimizers.RMSprop}
+    options = {name: value for name in ("momentum", "weight_decay") if (value := getattr(settings, name)) is not None}
+    return kinds[settings.name](learning_rate=settings.learning_rate, **options)
+
+
+def compile_model(model: keras.Model, settings: Train, optimizer: keras.Optimizer, num_steps: int) -> None:
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        steps_per_execution=min(settings.steps_per_execution, num_steps),
+        jit_compile=False,  # XLA would compile Horovod's operations away
+    )
+    optimizer.build(model.trainable_variables)
+
+
+def make_stopping(settings: Train) -> keras.callbacks.EarlyStopping | None:
+    if settings.early_stopping is None:
+        return None
+    metric = settings.early_stopping.metric
+    mode = "max" if metric.endswith("accuracy") else "min"
+    return keras.callbacks.EarlyStopping(metric, patience=settings.early_stopping.patience, mode=mode, restore_best_weights=True)
+
+
+def restore(folder: Path, model: keras.Model, world: World) -> Checkpoint | None:
+    """The newest whole checkpoint's weights and optimizer, on every rank; else rank 0's fresh ones."""
+    found, warnings = checkpoints.newest(folder)
+    for warning in warnings:
+        tell({"warning": warning}) if world.rank == 0 else None
+    position = world.from_rank_0(np.asarray([found.epoch, found.step] if found else [0, 0], np.int64)).tolist()
+    if found is not None and [found.epoch, found.step] != position:
+        raise DataError(f"Ranks see different checkpoints in {folder}: rank {world.rank} {[found.epoch, found.step]}, rank 0 {position}. Expected a shared folder.")
+    variables = [*model.variables, *model.optimizer.variables]
+    if found is not None:
+        for variable, value in zip(variables, [*found.arrays["model"], *found.arrays["optimizer"]], strict=True):
+            variable.assign(value)
+    world.share_variables(variables)
+    offset_random_seeds(model, world.rank)
+    return found
+
+
+def offset_random_seeds(model: keras.Model, rank: int) -> None:
+    """Other dropout masks on every rank; rank 0's seeds are those that checkpoints hold."""
+    for variable in model.variables:
+        if variable.path.endswith("seed_generator_state"):
+            variable.assign(variable.numpy() + np.asarray([rank, 0], variable.dtype))
+
+
+def fit(
+    model: keras.Model, reader: SplitReader, plan: Plan, settings: Train, callbacks: OneTraining, world: World, resumed: Checkpoint | None
+) -> None:
+    first = Position(resumed.epoch, resumed.step) if resumed else Position()
+    is_over = resumed is not None and bool(resumed.callbacks["stop_training"])
+    if is_over or first.epoch >= settings.epochs:  # killed between the last checkpoint and the model's file
+        callbacks.on_train_begin()
+    for epoch in range(first.epoch, 0 if is_over else settings.epochs):
+        start = Position(epoch, first.step if epoch == first.epoch else 0)
+        dataset = training_dataset(reader, plan, rank=world.rank, size=world.size, start=start)
+        model.fit(dataset, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks, verbose=0)
+        if model.stop_training:
+            break
+    callbacks.finish()
+
+
+def save_model(
+    recipe: Recipe,
+    facts: Prepared,
+    model: keras.Model,
+    output: Path,
+    resumed: Checkpoint | None,
+    history: list[dict[str, Any]],
+    settings: Train,
+    stopping: keras.callbacks.EarlyStopping | None,
+) -> None:
+    """The model alone, as Keras writes it: rebuilt, so that neither our optimizer nor its state is in the file."""
+    clean = build_model(recipe, facts)
+    clean.set_weights(model.get_weights())
+    clean.save(output / "model.keras")
+    digest = hashlib.sha256()
+    for weight in clean.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    record = {
+        "num_parameters": clean.count_params(),
+        "best_epoch": stopping.best_epoch + 1 if stopping is not None else len(history),
+        "stopped_early": len(history) < settings.epochs,
+        "resumed_from": f"epoch {resumed.epoch + 1}, step {resumed.step}" if resumed else None,
+        "weight_digest": digest.hexdigest(),
+        "history": history,
+    }
+    (output / "history.json").write_text(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
