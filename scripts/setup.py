@@ -123,7 +123,7 @@ def sync(environment: Path, title: str, what: list[str], without: str | None = N
         sync_through_mirror(mirror, environment, title, what, without)
         return
     leave = ["--inexact", "--no-install-package", without] if without else []
-    run(title, [UV, "sync", "--frozen", *what, *leave], log=environment.name, UV_PROJECT_ENVIRONMENT=str(environment))
+    run(title, [UV, "sync", "--frozen", *what, *leave], log=environment.name[1:], UV_PROJECT_ENVIRONMENT=str(environment))
 
 
 def sync_through_mirror(mirror: str, environment: Path, title: str, what: list[str], without: str | None) -> None:
@@ -132,12 +132,12 @@ def sync_through_mirror(mirror: str, environment: Path, title: str, what: list[s
     requirements = TOOLS / f"{environment.name}.txt"
     leave = ["--no-emit-package", without] if without else []
     export = [UV, "export", "--frozen", "--quiet", "--no-emit-project", *what, *leave, "--output-file", requirements]
-    run("the lock as requirements", export, log=environment.name)
+    run("the lock as requirements", export, log=environment.name[1:])
     if not (environment / "bin" / "python").exists():
-        run(f"an empty {environment.name}", [UV, "venv", environment], log=environment.name)
+        run(f"an empty {environment.name}", [UV, "venv", environment], log=environment.name[1:])
     install = [UV, "pip", "install", "--python", environment / "bin" / "python"]
-    run(f"{title}, from {mirror}", [*install, "--require-hashes", "-r", requirements], log=environment.name, UV_DEFAULT_INDEX=mirror)
-    run("this project", [*install, "--no-deps", "--editable", ROOT], log=environment.name, UV_DEFAULT_INDEX=mirror)
+    run(f"{title}, from {mirror}", [*install, "--require-hashes", "-r", requirements], log=environment.name[1:], UV_DEFAULT_INDEX=mirror)
+    run("this project", [*install, "--no-deps", "--editable", ROOT], log=environment.name[1:], UV_DEFAULT_INDEX=mirror)
 
 
 def users_mirror() -> str | None:
