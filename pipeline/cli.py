@@ -1,0 +1,200 @@
+"""The `pipeline` command: a thin shell over the job modules. Nothing heavy is imported before a stage has to work."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from pipeline import config, paths
+from pipeline.console import Console
+from pipeline.errors import ConfigError, InfrastructureError, Interrupted, LonghaulError
+from pipeline.evaluate import job as evaluate_job
+from pipeline.paths import STAGES, Run, Stage
+from pipeline.prepare import job as prepare_job
+from pipeline.register import job as register_job
+from pipeline.stage import Outcome, Request
+from pipeline.summary import describe_outcome, print_stage, print_summary
+from pipeline.train import job as train_job
+
+JOBS: dict[Stage, Callable[[Request], Outcome]] = {
+    "prepare": prepare_job.run,
+    "train": train_job.run,
+    "evaluate": evaluate_job.run,
+    "register": register_job.run,
+}
+
+RecipePath = Annotated[Path, typer.Argument(help="A recipe, e.g. conf/digits.yaml.", metavar="RECIPE", show_default=False)]
+Root = Annotated[Path, typer.Option("--root", envvar="LONGHAUL_ROOT", help="Where runs and the model registry are kept.")]
+Date = Annotated[str | None, typer.Option("--date", help="Logical date of a scheduled run, ISO 8601 with a zone, e.g. 2026-01-03T00:00:00+00:00.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a value: --set train.epochs=3. May be repeated.", metavar="KEY=VALUE")]
+Force = Annotated[bool, typer.Option("--force", help="Do the work again, even where a finished result is found.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON line on stdout; everything for people on stderr.")]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Raw data to a registered model: prepare, train, evaluate, register.",
+    epilog="Exit codes: 0 done, 2 recipe or flag wrong, 3 data wrong, 4 machine or service failed (try again), 5 gate said no, 143 interrupted.",
+)
+config_app = typer.Typer(no_args_is_help=True, help="Look at recipes: their schema, their resolved values, what is wrong with them.")
+app.add_typer(config_app, name="config")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the command; exits with the code of what happened."""
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        app(args=None if arguments is None else list(arguments), standalone_mode=True)
+    except LonghaulError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        fail(Interrupted("Stopped by Ctrl-C. Finished stages are kept; the same command goes on from there."))
+
+
+def interrupt(number: int, _frame: object) -> None:
+    raise Interrupted(f"Stopped by {signal.Signals(number).name}. Finished stages and checkpoints are kept; the same command goes on from there.")
+
+
+def fail(error: LonghaulError) -> None:
+    names = {2: "recipe error", 3: "data error", 4: "infrastructure error", 5: "gate rejected", 143: "interrupted"}
+    Console(2).line(f"{names[error.exit_code]}: {error}", style="bold red")
+    sys.exit(error.exit_code)
+
+
+@app.command(
+    epilog="Examples:\n\n- `pipeline run conf/digits.yaml`\n\n- `pipeline run conf/digits.yaml --set train.epochs=3`\n\n"
+    "- `pipeline run conf/digits.yaml --from train` (again from training on)\n\n- `pipeline run conf/digits.yaml --dry-run`"
+)
+def run(
+    recipe: RecipePath,
+    root: Root = Path("runs"),
+    date: Date = None,
+    overrides: Overrides = None,
+    force: Force = False,
+    start: Annotated[str | None, typer.Option("--from", help=f"Do this stage and all after it again: {', '.join(STAGES)}.", metavar="STAGE")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and say what would be done; do nothing.")] = False,
+) -> None:
+    """Run all four stages; what is finished and intact is found again."""
+    if start is not None and start not in STAGES:
+        raise ConfigError(f"--from {start}: expected one of {', '.join(STAGES)}.")
+    console = Console()
+    checked, this_run = open_run(recipe, root, date, overrides)
+    console.line(f"{checked.name}  run {this_run.run_id}  in {this_run.folder}", style="bold")
+    again = STAGES if force else STAGES[STAGES.index(start) :] if start else ()  # type: ignore[arg-type]  # checked above
+    if dry_run:
+        for stage in STAGES:
+            console.line(f"{stage:<9} {describe_outcome(this_run, stage, again=stage in again)}")
+        return
+    outcomes: dict[Stage, Outcome] = {}
+    for stage in STAGES:
+        outcomes[stage] = JOBS[stage](Request(checked, this_run, console, force=stage in again))
+        print_stage(console, stage, outcomes[stage])
+    print_summary(console, recipe, this_run, outcomes)
+
+
+def one_stage(stage: Stage, recipe: Path, root: Path, date: str | None, overrides: list[str] | None, force: bool, as_json: bool) -> None:
+    console = Console(2 if as_json else 1)
+    checked, this_run = open_run(recipe, root, date, overrides)
+    outcome = JOBS[stage](Request(checked, this_run, console, force))
+    print_stage(console, stage, outcome)
+    if as_json:
+        print(json.dumps(as_record(stage, this_run, outcome)), flush=True)
+
+
+def as_record(stage: Stage, this_run: Run, outcome: Outcome) -> dict[str, Any]:
+    manifest = outcome.manifest
+    return {
+        "stage": stage,
+        "run_id": this_run.run_id,
+        "folder": str(this_run.stage(stage)),
+        "digest": manifest.digest,
+        "content_digest": manifest.content_digest,
+        "reused_from": outcome.reused_from,
+    }
+
+
+STAGE_HELP: dict[Stage, str] = {
+    "prepare": "Raw data to prepared Parquet, on Spark (local, or the cluster that spark-submit names).",
+    "train": "Prepared data to a model, on `train.ranks` Horovod ranks; goes on from the last checkpoint.",
+    "evaluate": "The whole test split through the model: metrics with intervals, predictions, report.",
+    "register": "The model to the registry, if it passes the recipe's gate (exit 5 if not).",
+}
+
+
+def add_stage_command(stage: Stage) -> None:
+    """One command a stage; they differ in what they run."""
+
+    @app.command(stage, help=STAGE_HELP[stage], epilog=f"Example: `pipeline {stage} conf/iris.yaml --root runs`")
+    def command(
+        recipe: RecipePath, root: Root = Path("runs"), date: Date = None, overrides: Overrides = None, force: Force = False, as_json: AsJson = False
+    ) -> None:
+        one_stage(stage, recipe, root, date, overrides, force, as_json)
+
+
+for _stage in STAGES:
+    add_stage_command(_stage)
+
+
+@app.command(epilog="Example: `pipeline doctor`")
+def doctor(root: Root = Path("runs")) -> None:
+    """What this machine has and what is wrong, a line each, with the command that mends it."""
+    from pipeline.doctor import diagnose
+
+    console, findings = Console(), diagnose(root)
+    for finding in findings:
+        mark, style = {True: ("ok  ", ""), False: ("FAIL", "bold red"), None: ("note", "yellow")}[finding.ok]
+        console.line(f"{mark} {finding.name:<22} {finding.detail}", style=style)
+        if finding.remedy:
+            console.line(f"     {'':<22} -> {finding.remedy}", style=style)
+    if broken := [finding.name for finding in findings if finding.ok is False]:
+        raise InfrastructureError(f"{', '.join(broken)}: see above for the commands that mend it.")
+
+
+@config_app.command("schema", epilog="Example: `pipeline config schema > recipe.schema.json`")
+def config_schema() -> None:
+    """The JSON Schema of a recipe, for editors."""
+    print(json.dumps(config.Recipe.model_json_schema(by_alias=True), indent=2))
+
+
+@config_app.command("show", epilog="Example: `pipeline config show conf/digits.yaml --set train.epochs=3`")
+def config_show(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """The recipe as it will run, with every default."""
+    print(yaml.safe_dump(config.load(recipe, overrides or ()).resolved(), sort_keys=False), end="")
+
+
+@config_app.command("validate", epilog="Example: `pipeline config validate conf/*.yaml`")
+def config_validate(recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", show_default=False)]) -> None:
+    """Check recipes; every mistake of every file is listed."""
+    console, mistakes = Console(), []
+    for recipe in recipes:
+        try:
+            console.line(f"ok   {recipe}  {config.load(recipe).digest[:8]}")
+        except ConfigError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+
+
+def open_run(recipe: Path, root: Path, date: str | None, overrides: list[str] | None) -> tuple[config.Recipe, Run]:
+    checked = config.load(recipe, overrides or ())
+    try:
+        identifier = paths.run_id(checked.digest, None if date is None else datetime.fromisoformat(date))
+    except ValueError as error:
+        raise ConfigError(f"--date {date}: {error} Expected ISO 8601 with a zone, for example 2026-01-03T00:00:00+00:00.") from None
+    return checked, Run(Path(os.path.abspath(root)), checked.name, identifier)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What a run says about itself: a line a stage, and the table at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.attempt import read_published
+from pipeline.console import Console
+from pipeline.paths import Run, Stage
+from pipeline.schema import Evaluated, Prepared, Registered, Trained
+from pipeline.stage import Outcome
+
+
+def print_stage(console: Console, stage: Stage, outcome: Outcome) -> None:
+    """`prepare   1,797 rows … in 12.3 s`, or where the result was found again."""
+    if outcome.reused_from is None:
+        console.line(f"{stage:<9} {result(stage, outcome)}  in {outcome.manifest.seconds:.1f} s")
+    else:
+        console.line(f"{stage:<9} reused from run {outcome.reused_from}, finished {age(outcome)}  {short(outcome.found.folder)}", style="green")
+
+
+def describe_outcome(run: Run, stage: Stage, *, again: bool) -> str:
+    """What `--dry-run` says of a stage: whether this run has it, as far as can be told without looking at the source."""
+    published = read_published(run.stage(stage))
+    if published is None:
+        return "would be done (or found in another run with the same key)"
+    return "would be done again" if again else f"has a result of {published.started_at}; would be checked and reused if nothing it read has changed"
+
+
+def result(stage: Stage, outcome: Outcome) -> str:
+    facts = outcome.manifest.facts
+    return {"prepare": prepared_text, "train": trained_text, "evaluate": evaluated_text, "register": registered_text}[stage](facts)
+
+
+def prepared_text(facts: dict[str, Any]) -> str:
+    found = Prepared.model_validate(facts)
+    dropped = sum(found.accounting.dropped.values())
+    splits = ", ".join(f"{name} {split.rows:,}" for name, split in found.splits.items())
+    return f"{found.accounting.rows_in:,} rows in, {dropped:,} dropped, {found.accounting.augmented:,} augmented: {splits}"
+
+
+def trained_text(facts: dict[str, Any]) -> str:
+    found = Trained.model_validate(facts)
+    resumed = f", resumed from {found.resumed_from}" if found.resumed_from else ""
+    return f"{found.ranks} ranks, {len(found.history)} epochs of {found.steps_per_epoch} steps, best epoch {found.best_epoch}{resumed}"
+
+
+def evaluated_text(facts: dict[str, Any]) -> str:
+    found = Evaluated.model_validate(facts)
+    return f"{found.rows:,} test rows, {accuracy(found)}"
+
+
+def registered_text(facts: dict[str, Any]) -> str:
+    found = Registered.model_validate(facts)
+    return f"{found.model} version {found.version} as {found.alias}"
+
+
+def accuracy(found: Evaluated) -> str:
+    metric = found.metrics["accuracy"]
+    return f"accuracy {metric.value:.4f} ({found.confidence:.0%} interval {metric.low:.4f} to {metric.high:.4f})"
+
+
+def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[Stage, Outcome]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name, justify in (("stage", "left"), ("rows", "right"), ("time", "right"), ("output", "left")):
+        table.add_column(name, justify=justify, no_wrap=name != "output", overflow="fold")  # type: ignore[arg-type]
+    for stage, outcome in outcomes.items():
+        seconds = f"{outcome.manifest.seconds:.1f} s" if outcome.reused_from is None else "reused"
+        table.add_row(stage, f"{num_rows(stage, outcomes):,}", seconds, escape(short(outcome.found.files)))
+    evaluated = Evaluated.model_validate(outcomes["evaluate"].manifest.facts)
+    registered = Registered.model_validate(outcomes["register"].manifest.facts)
+    report = outcomes["evaluate"].found.files / evaluated.report
+    console.line("")
+    console.rich.print(table)
+    console.line("")
+    console.line(f"accuracy  {accuracy(evaluated)[9:]}, on {evaluated.rows:,} test rows; always the most frequent class: {evaluated.baseline_accuracy:.4f}")
+    console.line(f"model     {registered.model} version {registered.version}, alias {registered.alias}, in {run.registry}")
+    console.line(f"report    {short(report)}")
+    console.line("next      make ui                                  look at the registry")
+    console.line(f"          pipeline run {recipe} --set train.epochs=3   try a change; what it does not touch is reused")
+
+
+def num_rows(stage: Stage, outcomes: Mapping[Stage, Outcome]) -> int:
+    """Rows that a stage worked on: raw rows, train rows (with copies), test rows."""
+    prepared = Prepared.model_validate(outcomes["prepare"].manifest.facts)
+    if stage == "prepare":
+        return prepared.accounting.rows_in
+    return prepared.splits["train" if stage == "train" else "test"].rows
+
+
+def age(outcome: Outcome) -> str:
+    started = datetime.fromisoformat(outcome.manifest.started_at)
+    minutes = int((datetime.now(UTC) - started).total_seconds() / 60)
+    return f"{minutes} min ago" if minutes < 120 else f"{outcome.manifest.started_at}"
+
+
+def short(path: Path) -> str:
+    """Relative to where the person is, if that is shorter."""
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(str(path)) else str(path)
