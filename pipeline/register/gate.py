@@ -1,0 +1,66 @@
+"""What a model must show to be registered. Pure: numbers in, conditions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pipeline.config import Gate, Limit, VersusChampion
+from pipeline.schema import Condition, Evaluated
+
+SLACK = 1e-12  # bounds are inclusive, and 0.98 - 0.01 need not be the float nearest to 0.97
+
+
+def decide(gate: Gate, evaluated: Evaluated, champion: Mapping[str, float] | None) -> tuple[Condition, ...]:
+    """Every condition of the gate, with what was found; the model passes if all of them hold.
+
+    A value that is missing or not a number holds nothing, so what cannot be compared does not ship.
+
+    Args:
+        gate: of the recipe. Without any condition everything passes.
+        evaluated: the candidate on its test split.
+        champion: the registered champion's metrics, on the test split it was evaluated on; None if there is no champion.
+            Then `versus_champion` holds: the first model has only its fixed bounds to pass.
+    """
+    values = {name: interval.value for name, interval in evaluated.metrics.items()}
+    limits = {"accuracy": gate.accuracy, "macro_f1": gate.macro_f1, "log_loss": gate.log_loss}
+    fixed = [condition for name, limit in limits.items() if limit for condition in check_limit(name, limit, values.get(name))]
+    relative = [check_champion(gate.versus_champion, values, champion)] if gate.versus_champion else []
+    return (*fixed, *relative)
+
+
+def check_limit(metric: str, limit: Limit, value: float | None) -> Iterable[Condition]:
+    if limit.min is not None:
+        yield Condition(text=f"{metric} >= {limit.min:g}", value=value, holds=at_least(value, limit.min))
+    if limit.max is not None:
+        yield Condition(text=f"{metric} <= {limit.max:g}", value=value, holds=at_least(limit.max, value))
+
+
+def check_champion(rule: VersusChampion, values: Mapping[str, float], champion: Mapping[str, float] | None) -> Condition:
+    value, text = values.get(rule.metric), f"{rule.metric} >= champion - {rule.max_drop:g}"
+    if champion is None:
+        return Condition(text=f"{text} (there is no champion yet: the first model has only its fixed bounds to pass)", value=value, holds=True)
+    best = champion.get(rule.metric)
+    if best is None:
+        return Condition(text=f"{text} (the champion's {rule.metric} is not recorded)", value=value, holds=False)
+    return Condition(text=f"{text} (champion: {best:.4f})", value=value, holds=at_least(value, best - rule.max_drop))
+
+
+def at_least(value: float | None, bound: float | None) -> bool:
+    """False for a missing value or NaN, on either side."""
+    return value is not None and bound is not None and value >= bound - SLACK
+
+
+def passes(conditions: Sequence[Condition]) -> bool:
+    return all(condition.holds for condition in conditions)
+
+
+def explain_rejection(conditions: Sequence[Condition], evaluated: Evaluated) -> str:
+    """One line for each condition that does not hold: expected, received."""
+    lines = []
+    for condition in conditions:
+        if not condition.holds:
+            interval = evaluated.metrics.get(condition.text.split(" ", 1)[0])
+            spread = f" ({100 * evaluated.confidence:g} % interval {interval.low:.4f} to {interval.high:.4f})" if interval else ""
+            received = "nothing" if condition.value is None else f"{condition.value:.4f}{spread}"
+            lines.append(f"  expected {condition.text}, received {received}")
+    return "\n".join(lines)
