@@ -36,13 +36,12 @@ def learning_curves(history: Sequence[Epoch], best_epoch: int) -> Markup:
         figure = Figure(figsize=(9, 3), layout="constrained")
         epochs = [epoch.epoch for epoch in history]
         for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-            axes.axvline(best_epoch, color=MUTED, linewidth=0.8, linestyle=":")
             for key, color, label in ((name, TRAIN, "train"), (f"val_{name}", VALIDATION, "validation")):
                 values = [epoch.metrics.get(key, np.nan) for epoch in history]
                 axes.plot(epochs, values, color=color, label=label, linewidth=1.6, marker="o" if len(epochs) < 3 else None)
             axes.set(xlabel="epoch", ylabel=name)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.annotate("kept", (best_epoch, 1), xycoords=("data", "axes fraction"), xytext=(3, -9), textcoords="offset points", color=MUTED)
+            axes.axvline(best_epoch, color=MUTED, linewidth=0.8, linestyle=":", label="weights kept")
             axes.legend()
         return as_svg(figure, "Loss and accuracy by epoch")
 
@@ -51,7 +50,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup
     """Counts of [true][predicted], coloured by the share of the true class."""
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size, is_numbered = min(3 + 0.36 * len(classes), 8.5), len(classes) <= MAX_NUMBERED
+    size, is_numbered = min(2.4 + 0.26 * len(classes), 8.5), len(classes) <= MAX_NUMBERED
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(size, size), layout="constrained")
         axes = figure.subplots()
@@ -70,12 +69,13 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup
 
 def reliability(calibration: Calibration) -> Markup:
     """How often the model is right against how sure it is; on the diagonal the two agree. Below: how many rows."""
-    filled = [item for item in calibration.bins if item.count]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.4, 4.6), layout="constrained")
+        figure = Figure(figsize=(4.2, 4.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
         upper.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
-        upper.plot([item.confidence for item in filled], [item.accuracy for item in filled], color=VALIDATION, marker="o", markersize=4)
+        sure, ranges = [item.confidence for item in calibration.bins], [item.accuracy for item in calibration.bins]
+        upper.vlines(sure, [interval.low for interval in ranges], [interval.high for interval in ranges], color=VALIDATION, alpha=0.35)
+        upper.plot(sure, [interval.value for interval in ranges], color=VALIDATION, marker="o", markersize=4)
         upper.set(ylabel="share right", ylim=(-0.03, 1.03), xlim=(-0.03, 1.03))
         widths = [item.high - item.low for item in calibration.bins]
         lower.bar([item.low for item in calibration.bins], [item.count for item in calibration.bins], widths, align="edge", color=TRAIN, edgecolor="white")

@@ -23,20 +23,20 @@ NUM_BINS = 15  # of the reliability diagram; Guo et al. 2017, arXiv:1706.04599, 
 
 
 class Bin(Record):
-    """Rows whose highest probability is in (low, high]."""
+    """Rows whose highest probability is in (low, high]; at least one."""
 
     low: float
     high: float
     count: int
-    confidence: float | None  # mean highest probability; None where there are no rows
-    accuracy: float | None
+    confidence: float  # mean highest probability
+    accuracy: Interval  # Wilson's
 
 
 class Calibration(Record):
     """`error` is the expected calibration error: |accuracy - confidence| of the bins, weighted by their rows."""
 
     error: float
-    bins: tuple[Bin, ...]
+    bins: tuple[Bin, ...]  # the ones with rows
 
 
 def measure(
@@ -175,19 +175,23 @@ def per_class_metrics(labels: Integers, predicted: Integers, classes: Sequence[s
     )
 
 
-def calibration(labels: Integers, probabilities: Floats, num_bins: int = NUM_BINS) -> Calibration:
+def calibration(labels: Integers, probabilities: Floats, interval: float = 0.95, num_bins: int = NUM_BINS) -> Calibration:
     """Is the model right as often as it is sure? Bins of equal width over the highest probability.
 
     Source: Guo et al. 2017, arXiv:1706.04599, section 2.
     """
-    confidence, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    sure, is_right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, num_bins + 1)
-    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, num_bins - 1)
-    counts = np.bincount(index, minlength=num_bins)
-    sure = np.bincount(index, weights=confidence, minlength=num_bins)
-    right = np.bincount(index, weights=is_right, minlength=num_bins)
+    index = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, num_bins - 1)
     bins = tuple(
-        Bin(low=float(edges[i]), high=float(edges[i + 1]), count=int(n), confidence=sure[i] / n if n else None, accuracy=right[i] / n if n else None)
-        for i, n in enumerate(counts)
+        Bin(
+            low=float(edges[i]),
+            high=float(edges[i + 1]),
+            count=int(inside.sum()),
+            confidence=float(sure[inside].mean()),
+            accuracy=wilson_interval(int(is_right[inside].sum()), int(inside.sum()), interval),
+        )
+        for i in np.unique(index)
+        for inside in [index == i]
     )
-    return Calibration(error=float(np.abs(right - sure).sum() / len(labels)), bins=bins)
+    return Calibration(error=sum(item.count * abs(item.accuracy.value - item.confidence) for item in bins) / len(labels), bins=bins)

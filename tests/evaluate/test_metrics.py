@@ -101,10 +101,11 @@ def test_chunks_add_up_and_keep_the_memory_bound(total, cells_each):
 def test_calibration_bins_hold_every_row_and_their_gaps_make_the_error(answer):
     labels, probabilities = answer
     result = calibration(labels, probabilities)
-    filled = [bin for bin in result.bins if bin.count]
-    assert sum(bin.count for bin in filled) == len(labels)
-    assert all(bin.low - 1e-9 <= bin.confidence <= bin.high + 1e-9 for bin in filled)
-    assert result.error == pytest.approx(sum(bin.count * abs(bin.accuracy - bin.confidence) for bin in filled) / len(labels))
+    right, sure = probabilities.argmax(1) == labels, probabilities.max(1)
+    gaps = [abs(np.sum(inside * (right - sure))) for bin in result.bins for inside in [(sure > bin.low) & (sure <= bin.high)]]
+    assert sum(bin.count for bin in result.bins) == len(labels)
+    assert all(bin.low - 1e-9 <= bin.confidence <= bin.high + 1e-9 for bin in result.bins)
+    assert result.error == pytest.approx(sum(gaps) / len(labels))
 
 
 def test_a_model_that_is_always_sure_and_half_right_has_a_calibration_error_of_one_half():
