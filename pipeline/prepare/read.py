@@ -11,7 +11,10 @@ Every reader gives the same columns:
 
 from __future__ import annotations
 
+import csv
+import gzip
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -54,13 +57,32 @@ def read_table(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFra
 
 
 def read_csv(spark: SparkSession, paths: list[str], separator: str) -> DataFrame:
-    """Every column as text, so that what does not parse can be told from what is missing; ragged lines in CORRUPT."""
-    options = {"header": "true", "sep": separator, "multiLine": "false", "enforceSchema": "false", "ignoreLeadingWhiteSpace": "true", "ignoreTrailingWhiteSpace": "true"}
-    header = spark.read.options(**options).csv(paths)
-    if not header.columns:
-        raise DataError(f"{paths[0]} has no header line. Expected column names on the first line.")
-    schema = ", ".join(f"`{name.replace('`', '``')}` string" for name in [*header.columns, CORRUPT])
-    return spark.read.options(**options, mode="PERMISSIVE", columnNameOfCorruptRecord=CORRUPT).schema(schema).csv(paths)
+    """Every column as text, so that what does not parse can be told from what is missing; ragged lines in CORRUPT.
+
+    Columns are those of the first file's header; Spark refuses a file whose header differs (`enforceSchema`).
+    """
+    names = read_header(Path(paths[0]), separator)
+    schema = ", ".join(f"`{name.replace('`', '``')}` string" for name in [*names, CORRUPT])
+    options = {"header": "true", "sep": separator, "enforceSchema": "false", "mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
+    trimmed = {"ignoreLeadingWhiteSpace": "true", "ignoreTrailingWhiteSpace": "true"}
+    return spark.read.options(**options, **trimmed).schema(schema).csv(paths)
+
+
+def read_header(path: Path, separator: str) -> list[str]:
+    """Column names of a CSV file, plain or gzip.
+
+    Raises:
+        DataError: no first line, or a name that is empty or stands twice.
+    """
+    opened = gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
+    try:
+        with opened as file:
+            names = [name.strip() for name in next(csv.reader(file, delimiter=separator), [])]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: the header line cannot be read: {error}. Expected UTF-8 text with column names first.") from error
+    if not names or "" in names or len(set(names)) != len(names):
+        raise DataError(f"{path}: expected a header line with different, non-empty column names separated by {separator!r}, received {names}.")
+    return names
 
 
 def first_reason(recipe: Recipe, declared: list[str], can_be_ragged: bool) -> Column:
@@ -78,7 +100,8 @@ def first_reason(recipe: Recipe, declared: list[str], can_be_ragged: bool) -> Co
 
 def read_images(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFrame:
     """Image files, decoded; the label is the name of the folder an image is in, the key its path below the source's folder."""
-    files = spark.read.format("binaryFile").load([escape_glob(str(path)) for path in source.files])
+    reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+    files = reader.load(escape_glob(str(source.base)) if source.is_folder else [escape_glob(str(path)) for path in source.files])
     image, label = recipe.names("image")[0], recipe.label
     schema = f"`{image}` binary, `{label}` string, {REASON} string, {RAW} string, {KEY} string"
     shape = recipe.columns[image].shape or (0, 0, 1)

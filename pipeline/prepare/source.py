@@ -16,9 +16,10 @@ SUFFIXES = {"csv": (".csv", ".csv.gz", ".tsv", ".txt"), "parquet": (".parquet",)
 
 @dataclass(frozen=True)
 class RawFiles:
-    """The listing of a source. `base` is the folder that row keys are relative to."""
+    """The listing of a source. `base` is the folder that row keys are relative to; `is_folder`: all of it is the source."""
 
     base: Path
+    is_folder: bool
     files: tuple[Path, ...]
     num_bytes: int
     digest: str  # of every file's path, size and modification time
@@ -43,7 +44,7 @@ def list_files(source: Source, root: Path) -> RawFiles:
         expected = f" ending in {', '.join(SUFFIXES[source.format])}" if SUFFIXES[source.format] and path.is_dir() else ""
         raise DataError(f"No input rows: source.path {source.path} holds {len(files)} files{expected}, 0 bytes in all. Nothing was read or published.")
     listing = [[file.relative_to(base).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
-    return RawFiles(base.resolve(), tuple(file.resolve() for file in files), num_bytes, digest_of(listing))
+    return RawFiles(base.resolve(), path.is_dir(), tuple(file.resolve() for file in files), num_bytes, digest_of(listing))
 
 
 def is_wanted(file: Path, folder: Path, source: Source) -> bool:
