@@ -14,6 +14,7 @@ import fcntl
 import importlib.util
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -136,7 +137,8 @@ def sync_through_mirror(mirror: str, environment: Path, title: str, what: list[s
     if not (environment / "bin" / "python").exists():
         run(f"an empty {environment.name}", [UV, "venv", environment], log=environment.name[1:])
     install = [UV, "pip", "install", "--python", environment / "bin" / "python"]
-    run(f"{title}, from {mirror}", [*install, "--require-hashes", "-r", requirements], log=environment.name[1:], UV_DEFAULT_INDEX=mirror)
+    shown = re.sub("//[^/@]*@", "//", mirror)  # without a password
+    run(f"{title}, from {shown}", [*install, "--require-hashes", "-r", requirements], log=environment.name[1:], UV_DEFAULT_INDEX=mirror)
     run("this project", [*install, "--no-deps", "--editable", ROOT], log=environment.name[1:], UV_DEFAULT_INDEX=mirror)
 
 
