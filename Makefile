@@ -43,9 +43,11 @@ fix: $(WORK) ## mend what lint and format can mend
 airflow: $(WORK) $(AIRFLOW) ## Airflow on this machine, http://127.0.0.1:8080 (PORT=…)
 	@scripts/airflow.sh $(PORT)
 
+# MLflow would start four web workers and five job runners; one reader needs one worker.
 ui: $(WORK) ## MLflow's pages over runs/, http://127.0.0.1:5000 (PORT=…)
 	@mkdir -p runs
-	@.venv/bin/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db --host 127.0.0.1 --port $(or $(PORT),5000)
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db \
+	  --host 127.0.0.1 --port $(or $(PORT),5000) --workers 1
 
 bench: $(WORK) ## benchmarks against peers, all or one (ID=P1)
 	@if [ -e benchmarks/__main__.py ]; then .venv/bin/python -m benchmarks $(ID); else echo "There are no benchmarks yet."; fi
