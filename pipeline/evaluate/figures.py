@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,7 +17,7 @@ from pipeline.schema import Epoch
 
 TRAIN, VALIDATION, MUTED = "#8a94a6", "#1f5fbf", "#9aa1ab"
 MAX_NUMBERED = 20  # classes; a larger confusion matrix has colours only
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "longhaul",
     "svg.fonttype": "path",
     "font.size": 9,
@@ -77,8 +78,8 @@ def reliability(calibration: Calibration) -> Markup:
         upper.vlines(sure, [interval.low for interval in ranges], [interval.high for interval in ranges], color=VALIDATION, alpha=0.35)
         upper.plot(sure, [interval.value for interval in ranges], color=VALIDATION, marker="o", markersize=4)
         upper.set(ylabel="share right", ylim=(-0.03, 1.03), xlim=(-0.03, 1.03))
-        widths = [item.high - item.low for item in calibration.bins]
-        lower.bar([item.low for item in calibration.bins], [item.count for item in calibration.bins], widths, align="edge", color=TRAIN, edgecolor="white")
+        left, widths = [item.low for item in calibration.bins], [item.high - item.low for item in calibration.bins]
+        lower.bar(left, [item.count for item in calibration.bins], widths, align="edge", color=TRAIN, edgecolor="white")
         lower.set(xlabel="highest probability", ylabel="rows")
         return as_svg(figure, "Reliability diagram")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +17,9 @@ from pipeline.feed.dataset import evaluation_dataset
 from pipeline.schema import SplitName, files_of, prepared
 
 
-def predict_split(found: Found, split: SplitName, model: keras.Model, batch: int, meter: Meter) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def predict_split(
+    found: Found, split: SplitName, model: keras.Model, batch: int, meter: Meter
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Class probabilities of every row, in the files' order.
 
     Args:
@@ -69,7 +72,7 @@ def check_num_rows(received: int, found: Found, split: SplitName) -> None:
         )
 
 
-def check_outputs(outputs: NDArray[np.floating], num_rows: int, num_classes: int) -> None:
+def check_outputs(outputs: NDArray[np.floating[Any]], num_rows: int, num_classes: int) -> None:
     if outputs.shape != (num_rows, num_classes):
         raise DataError(
             f"The model's outputs have shape {list(outputs.shape)}. Expected [{num_rows}, {num_classes}]: one logit for each class of the "
@@ -83,7 +86,7 @@ def check_outputs(outputs: NDArray[np.floating], num_rows: int, num_classes: int
         )
 
 
-def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """(N, K) -> (N, K), in float64 and without overflow."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

@@ -40,7 +40,8 @@ def evaluate(request: Request, data: Found, trained: Found, attempt: Attempt) ->
 
     names = rows.sample_ids(data, "test", labels)
     rows.write_predictions(attempt.files / rows.PREDICTIONS, names, labels, probabilities, facts.classes)
-    evidence = report.Evidence(request.recipe, data.manifest, trained.manifest, result, metrics.calibration(labels, probabilities, options.confidence))
+    calibration = metrics.calibration(labels, probabilities, options.confidence)
+    evidence = report.Evidence(request.recipe, data.manifest, trained.manifest, result, calibration)
     page = report.render(evidence, report.find_mistakes(data, names, labels, probabilities))
     (attempt.files / result.report).write_text(page, encoding="utf-8")
     return Work(result.model_dump(mode="json"), {rows.PREDICTIONS: result.rows})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from pipeline.manifest import Record
 from pipeline.schema import ClassMetrics, Evaluated, Interval
 
-Floats = NDArray[np.floating]
-Integers = NDArray[np.integer]
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]
 
 RESAMPLES = 1000  # of every bootstrap interval
 MAX_UNITS = 100_000  # what a resample draws from; more rows are first averaged in this many random groups

@@ -130,8 +130,8 @@ def fixed_bounds(recipe: Recipe, result: Evaluated) -> list[Bound]:
 
 
 def bounds_of(metric: str, limit: Limit, value: float) -> list[Bound]:
-    low = [] if limit.min is None else [Bound(metric, f"at least {limit.min:g}", value, value >= limit.min)]
-    high = [] if limit.max is None else [Bound(metric, f"at most {limit.max:g}", value, value <= limit.max)]
+    low = [] if limit.min is None else [Bound(metric, f"at least {limit.min}", value, value >= limit.min)]
+    high = [] if limit.max is None else [Bound(metric, f"at most {limit.max}", value, value <= limit.max)]
     return low + high
 
 

@@ -30,19 +30,20 @@ def decide(gate: Gate, evaluated: Evaluated, champion: Mapping[str, float] | Non
 
 def check_limit(metric: str, limit: Limit, value: float | None) -> Iterable[Condition]:
     if limit.min is not None:
-        yield Condition(text=f"{metric} >= {limit.min:g}", value=value, holds=at_least(value, limit.min))
+        yield Condition(text=f"{metric} >= {limit.min}", value=value, holds=at_least(value, limit.min))
     if limit.max is not None:
-        yield Condition(text=f"{metric} <= {limit.max:g}", value=value, holds=at_least(limit.max, value))
+        yield Condition(text=f"{metric} <= {limit.max}", value=value, holds=at_least(limit.max, value))
 
 
 def check_champion(rule: VersusChampion, values: Mapping[str, float], champion: Mapping[str, float] | None) -> Condition:
-    value, text = values.get(rule.metric), f"{rule.metric} >= champion - {rule.max_drop:g}"
+    value, text = values.get(rule.metric), f"{rule.metric} >= champion - {rule.max_drop}"
     if champion is None:
-        return Condition(text=f"{text} (there is no champion yet: the first model has only its fixed bounds to pass)", value=value, holds=True)
+        first = "there is no champion yet: the first model has only its fixed bounds to pass"
+        return Condition(text=f"{text} ({first})", value=value, holds=True)
     best = champion.get(rule.metric)
     if best is None:
         return Condition(text=f"{text} (the champion's {rule.metric} is not recorded)", value=value, holds=False)
-    return Condition(text=f"{text} (champion: {best:.4f})", value=value, holds=at_least(value, best - rule.max_drop))
+    return Condition(text=f"{text} (champion: {best:.6g})", value=value, holds=at_least(value, best - rule.max_drop))
 
 
 def at_least(value: float | None, bound: float | None) -> bool:
@@ -60,7 +61,7 @@ def explain_rejection(conditions: Sequence[Condition], evaluated: Evaluated) -> 
     for condition in conditions:
         if not condition.holds:
             interval = evaluated.metrics.get(condition.text.split(" ", 1)[0])
-            spread = f" ({100 * evaluated.confidence:g} % interval {interval.low:.4f} to {interval.high:.4f})" if interval else ""
-            received = "nothing" if condition.value is None else f"{condition.value:.4f}{spread}"
+            spread = f" ({100 * evaluated.confidence:g} % interval {interval.low:.4g} to {interval.high:.4g})" if interval else ""
+            received = "nothing" if condition.value is None else f"{condition.value:.6g}{spread}"
             lines.append(f"  expected {condition.text}, received {received}")
     return "\n".join(lines)

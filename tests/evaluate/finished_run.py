@@ -21,13 +21,14 @@ from pipeline.paths import Run
 from pipeline.schema import SPLITS, Accounting, Epoch, Prepared, SplitFacts, Tensor, Trained
 from pipeline.stage import Request, Work
 
+CONF = Path(__file__).parents[2] / "conf"
 CLASSES = ("setosa", "versicolor", "virginica")
 ROWS = {"train": 60, "validation": 12, "test": 40}
 FILES = 2
 
 
 def make_request(root: Path, run_id: str = "manual-00000000", overrides: tuple[str, ...] = (), force: bool = False) -> Request:
-    recipe = config.load(Path("conf/iris.yaml"), ["model.depth=1", "model.width=4", *overrides])
+    recipe = config.load(CONF / "iris.yaml", ["model.depth=1", "model.width=4", *overrides])
     return Request(recipe, Run(root, recipe.name, run_id), silence(), force)
 
 
@@ -74,12 +75,13 @@ def write_part(path: Path, names: list[str], labels: np.ndarray, tensors: np.nda
 
 def prepared_facts(tensor: Tensor, labels: dict[str, np.ndarray]) -> dict:
     splits = {
-        split: SplitFacts(rows=len(found), sources=len(found), label_counts={name: int((found == i).sum()) for i, name in enumerate(CLASSES)})
+        split: SplitFacts(rows=len(found), sources=len(found), label_counts=dict(zip(CLASSES, np.bincount(found).tolist(), strict=True)))
         for split, found in labels.items()
     }
     total = sum(map(len, labels.values()))
     accounting = Accounting(rows_in=total + 3, rows_out=total, dropped={"drop_duplicates": 3, "keep_range": 0}, augmented=0)
-    return Prepared(task="classification", label="species", classes=CLASSES, tensor=tensor, splits=splits, accounting=accounting).model_dump(mode="json")
+    facts = Prepared(task="classification", label="species", classes=CLASSES, tensor=tensor, splits=splits, accounting=accounting)
+    return facts.model_dump(mode="json")
 
 
 def finish_train(request: Request, layers=None) -> stage.Outcome:
@@ -91,10 +93,8 @@ def finish_train(request: Request, layers=None) -> stage.Outcome:
 
         model = pass_through() if layers is None else keras.Sequential([keras.Input((4,)), *layers])
         model.save(attempt.files / "model.keras")
-        history = tuple(
-            Epoch(epoch=n, steps=3, metrics={"loss": 1 / n, "val_loss": 1.2 / n, "accuracy": 1 - 1 / (n + 2), "val_accuracy": 0.9}, seconds=0.1)
-            for n in (1, 2, 3)
-        )
+        curves = [{"loss": 1 / n, "val_loss": 1.2 / n, "accuracy": 1 - 1 / (n + 2), "val_accuracy": 0.9} for n in (1, 2, 3)]
+        history = tuple(Epoch(epoch=n, steps=3, metrics=metrics, seconds=0.1) for n, metrics in enumerate(curves, start=1))
         facts = Trained(
             num_parameters=model.count_params(), ranks=2, global_batch=16, steps_per_epoch=3, best_epoch=3, stopped_early=False,
             resumed_from=None, weight_digest="0" * 64, history=history,

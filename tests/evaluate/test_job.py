@@ -76,7 +76,9 @@ def test_a_model_of_other_data_is_refused(request_after_train):
         job.run(request_after_train)
 
 
-@pytest.mark.parametrize(("change", "received"), [(lambda data: data.skip(1), 32), (lambda data: data.repeat(2), 80)], ids=["short", "twice"])
+@pytest.mark.parametrize(
+    ("change", "received"), [(lambda data: data.skip(1), 32), (lambda data: data.repeat(2), 80)], ids=["short", "twice"]
+)
 def test_another_number_of_rows_than_the_manifest_says_is_refused(request_after_train, monkeypatch, change, received):
     from pipeline.evaluate import inference
 
