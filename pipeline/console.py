@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 import rich.console
 from rich.markup import escape
@@ -28,9 +29,8 @@ class Console:
 
     def __init__(self, descriptor: int | None = 1) -> None:
         """Args: descriptor: 1 for stdout, 2 for stderr, None for silence."""
-        target = os.open(os.devnull, os.O_WRONLY) if descriptor is None else os.dup(descriptor)
-        self._file = os.fdopen(target, "w", encoding="utf-8", buffering=1)
-        self.rich = rich.console.Console(file=self._file, highlight=False, soft_wrap=not self._file.isatty())
+        file: TextIO = io.StringIO() if descriptor is None else os.fdopen(os.dup(descriptor), "w", encoding="utf-8", buffering=1)
+        self.rich = rich.console.Console(file=file, highlight=False, soft_wrap=not file.isatty())
 
     def line(self, text: str, style: str = "") -> None:
         self.rich.print(escape(text), style=style)

@@ -73,12 +73,12 @@ def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[St
         table.add_column(name, justify=justify, no_wrap=name != "output", overflow="fold")  # type: ignore[arg-type]
     for stage, outcome in outcomes.items():
         seconds = f"{outcome.manifest.seconds:.1f} s" if outcome.reused_from is None else "reused"
-        table.add_row(stage, f"{num_rows(stage, outcomes):,}", seconds, escape(short(outcome.found.files)))
+        table.add_row(stage, num_rows(stage, outcomes), seconds, escape(short(outcome.found.folder)))
     evaluated = Evaluated.model_validate(outcomes["evaluate"].manifest.facts)
     registered = Registered.model_validate(outcomes["register"].manifest.facts)
     report = outcomes["evaluate"].found.files / evaluated.report
     console.line("")
-    console.rich.print(table)
+    console.rich.print(table, soft_wrap=True)
     console.line("")
     console.line(f"accuracy  {accuracy(evaluated)[9:]}, on {evaluated.rows:,} test rows; always the most frequent class: {evaluated.baseline_accuracy:.4f}")
     console.line(f"model     {registered.model} version {registered.version}, alias {registered.alias}, in {run.registry}")
@@ -87,12 +87,11 @@ def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[St
     console.line(f"          pipeline run {recipe} --set train.epochs=3   try a change; what it does not touch is reused")
 
 
-def num_rows(stage: Stage, outcomes: Mapping[Stage, Outcome]) -> int:
-    """Rows that a stage worked on: raw rows, train rows (with copies), test rows."""
+def num_rows(stage: Stage, outcomes: Mapping[Stage, Outcome]) -> str:
+    """Rows that a stage worked on: raw rows, train rows with copies, test rows; registering has none."""
     prepared = Prepared.model_validate(outcomes["prepare"].manifest.facts)
-    if stage == "prepare":
-        return prepared.accounting.rows_in
-    return prepared.splits["train" if stage == "train" else "test"].rows
+    rows = {"prepare": prepared.accounting.rows_in, "train": prepared.splits["train"].rows, "evaluate": prepared.splits["test"].rows}
+    return f"{rows[stage]:,}" if stage in rows else ""
 
 
 def age(outcome: Outcome) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.attempt import Attempt
 from pipeline.config import Recipe
-from pipeline.console import Meter, quiet
+from pipeline.console import quiet
 from pipeline.errors import DataError
 from pipeline.prepare.source import RawFiles, list_files
 from pipeline.schema import SPLITS, Accounting, Prepared, SplitFacts, SplitName, Tensor
@@ -24,8 +24,12 @@ SECTIONS = ("task", "source", "columns", "clean", "split", "normalize", "augment
 LAYOUT = 1  # raise when the same recipe and source give other files
 
 
-def run(request: Request) -> Outcome:
+def run(request: Request, spark: SparkSession | None = None) -> Outcome:
     """Prepared data for a recipe: found again, or made.
+
+    Args:
+        request: recipe, run, console, force.
+        spark: a session to work in (a notebook's, a test's); if None, one is started if there is work, and stopped.
 
     Raises:
         DataError: the source is empty, unreadable, or breaks a rule of the recipe.
@@ -33,20 +37,23 @@ def run(request: Request) -> Outcome:
     """
     source = list_files(request.recipe.source, request.run.root)
     sections = {**request.recipe.section(*SECTIONS), "listing": source.digest, "layout": LAYOUT}
-    return run_stage(request, "prepare", sections, {}, partial(prepare, request, source))
+    return run_stage(request, "prepare", sections, {}, partial(prepare, request, source, spark))
 
 
-def prepare(request: Request, source: RawFiles, attempt: Attempt) -> Work:
-    from pipeline.prepare.session import shown, spark_session
+def prepare(request: Request, source: RawFiles, given: SparkSession | None, attempt: Attempt) -> Work:
+    from pipeline.prepare.session import shown, spark_session, translated
 
     recipe = request.recipe
+    opened = spark_session(f"longhaul-prepare-{recipe.name}") if given is None else translated()
     with request.console.meter("prepare") as meter:
         meter(0, f"starting Spark for {len(source.files)} files")
-        with quiet(attempt.log / "spark.log"), spark_session(f"longhaul-prepare-{recipe.name}") as spark, shown(spark, meter, "reading"):
-            return prepare_rows(spark, recipe, source, attempt.files, meter)
+        with quiet(attempt.log / "spark.log"), opened as session:
+            spark = given or session
+            with shown(spark, meter, "reading, cleaning, writing"):
+                return prepare_rows(spark, recipe, source, attempt.files)
 
 
-def prepare_rows(spark: SparkSession, recipe: Recipe, source: RawFiles, folder: Path, meter: Meter) -> Work:
+def prepare_rows(spark: SparkSession, recipe: Recipe, source: RawFiles, folder: Path) -> Work:
     """Every step on Spark; three passes, the rows themselves are read and decoded once."""
     from pipeline.prepare import clean as cleaning
     from pipeline.prepare.split import check_labels

@@ -55,13 +55,21 @@ def spark_session(name: str) -> Iterator[SparkSession]:
     except Exception as error:  # no Java, a wrong one, or no cluster
         raise InfrastructureError(f"Spark did not start: {first_line(error)}. Run `pipeline doctor`.") from error
     try:
-        yield spark
+        with translated():
+            yield spark
+    finally:
+        stop(spark, is_submitted)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What Spark raises inside the block, as data or infrastructure errors."""
+    try:
+        yield
     except LonghaulError:
         raise
     except Exception as error:
         raise translate(error) from error
-    finally:
-        stop(spark, is_submitted)
 
 
 def stop(spark: SparkSession, is_submitted: bool) -> None:

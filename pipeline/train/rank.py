@@ -181,7 +181,7 @@ def fit(
     for epoch in range(first.epoch, 0 if is_over else settings.epochs):
         start = Position(epoch, first.step if epoch == first.epoch else 0)
         dataset = training_dataset(reader, plan, rank=world.rank, size=world.size, start=start)
-        model.fit(dataset, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks, verbose=0)
+        model.fit(dataset, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks, shuffle=False, verbose=0)
         if model.stop_training:
             break
     callbacks.finish()

@@ -16,13 +16,14 @@ from tests.evaluate.finished_run import finish_prepare, finish_train, make_reque
 
 @pytest.fixture(scope="session")
 def evaluated_root(tmp_path_factory) -> Path:
-    """Two finished runs, each with its own data, model and evaluation; no registry yet."""
+    """Two finished runs, each with its own data, model and evaluation, and an empty registry."""
     root = tmp_path_factory.mktemp("evaluated")
     for run_id, share_right in (("manual-aaaaaaaa", 0.9), ("manual-bbbbbbbb", 0.8)):
         request = make_request(root, run_id)
         finish_prepare(request, num_wrong=round(40 * (1 - share_right)))
         finish_train(request)
         evaluate.run(request)
+    store.connect(request.run).search_experiments()  # makes the tables: more than a second, which a copy saves
     return root
 
 
