@@ -367,7 +367,9 @@ def _source_problems(recipe: Recipe) -> list[tuple[recipe_file.Location, str]]:
     if source.bundled is not None:
         known = ("digits", "iris")
         return [] if source.bundled in known else [(("source", "path"), f"bundled:{source.bundled} is not known; expected one of {known}")]
-    if "://" not in source.path and not any(mark in source.path for mark in "*?[") and not Path(source.path).exists():
+    if "://" in source.path:
+        return [(("source", "path"), f"only local paths are read so far, received {source.path}. Mount or copy the data, and write its path")]
+    if not any(mark in source.path for mark in "*?[") and not Path(source.path).exists():
         return [(("source", "path"), f"no such file or folder: {source.path} (from {Path.cwd()}). Write a path that exists, or a glob")]
     return []
 

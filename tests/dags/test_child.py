@@ -111,3 +111,9 @@ def test_it_is_told_to_end_when_we_are_killed(tmp_path):
         process.kill()
     wait_for(lambda: not is_alive(tmp_path / "leader"))
     assert (tmp_path / "told").exists()
+
+
+def test_the_command_is_told_first_so_that_it_can_end_its_own_children(tmp_path):
+    script = f"sh -c \"trap 'echo told > wrong; exit' TERM; echo up > up; {FOREVER}\" & trap 'kill -9 $!; exit 143' TERM; {FOREVER}"
+    ended = run(script, tmp_path, told_to_stop=(tmp_path / "up").exists)
+    assert ended.code == 143 and not (tmp_path / "wrong").exists()

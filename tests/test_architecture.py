@@ -1,0 +1,92 @@
+"""The import rule: cli -> */job.py -> stage modules -> leaves; one importer for each big library; light doors stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+STAGES = ("prepare", "feed", "train", "evaluate", "register")
+USES = {"train": {"feed"}, "evaluate": {"feed"}}  # which stage may import which
+OWNERS = {  # library -> where it may be imported, as prefixes of module names
+    "pyspark": ("pipeline.prepare",),
+    "petastorm": ("pipeline.feed.reader",),
+    "horovod": ("pipeline.train.horovod",),
+    "mlflow": ("pipeline.register.store",),
+    "airflow": ("dags",),
+}
+HEAVY = ("tensorflow", "keras", "pyspark", "petastorm", "horovod.tensorflow", "mlflow", "sklearn", "matplotlib", "pandas")
+
+
+def modules(folder: str) -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted((PROJECT / folder).rglob("*.py")):
+        name = ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+        yield name, ast.parse(path.read_text())
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported anywhere in a tree; for `from a import b`, both a and a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def stage_of(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[0] == "pipeline" and parts[1] in STAGES else None
+
+
+def test_a_stage_imports_no_other_stage_but_the_feed():
+    for name, tree in modules("pipeline"):
+        stage = stage_of(name)
+        if stage is None:
+            continue
+        others = {other for module in imports(tree) if (other := stage_of(module)) and other != stage}
+        assert others <= USES.get(stage, set()), f"{name} imports {others}"
+
+
+def test_leaves_import_no_stage():
+    doors = {"pipeline.cli"}
+    for name, tree in modules("pipeline"):
+        if stage_of(name) is None and name not in doors:
+            assert not {module for module in imports(tree) if stage_of(module)}, name
+
+
+def test_the_command_reaches_stages_through_their_jobs_alone():
+    for name, tree in modules("pipeline"):
+        if name == "pipeline.cli":
+            reached = {module for module in imports(tree) if stage_of(module) and module.count(".") >= 2}
+            assert all(".job" in module for module in reached), reached
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_each_big_library_has_one_owner(library):
+    for folder in ("pipeline", "models", "dags"):
+        for name, tree in modules(folder):
+            if any(module == library or module.startswith(f"{library}.") for module in imports(tree)):
+                assert name.startswith(OWNERS[library]), f"{name} imports {library}"
+
+
+def test_models_import_nothing_of_the_pipeline():
+    for name, tree in modules("models"):
+        assert not [module for module in imports(tree) if module.split(".")[0] in ("pipeline", "dags")], name
+
+
+def test_dags_import_no_stage():
+    for name, tree in modules("dags"):
+        assert not [module for module in imports(tree) if stage_of(module)], name
+
+
+@pytest.mark.parametrize("door", ["pipeline.cli", "pipeline.train.launch", "pipeline.train.job", "pipeline.doctor"])
+def test_the_doors_load_no_big_library(door):
+    code = f"import sys, {door}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
