@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0)  # SQLite itself waits 5 s for a lock before each
+RETRY_DELAYS_S = (1.0, 4.0)  # MLflow itself waits 20 s for a locked SQLite before it gives up, each time
 LOCK_TIMEOUT_S = 600.0
 REQUIREMENTS = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "mlflow")  # of the model; guessing them would import everything again
 
