@@ -87,7 +87,7 @@ def spark() -> Iterator[Any]:
     """One local session of two threads for all tests that transform rows."""
     from pipeline.prepare.session import spark_session
 
-    with spark_session("longhaul-tests") as session:
+    with spark_session("longhaul-tests", is_small=True) as session:
         yield session
 
 

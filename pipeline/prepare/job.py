@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.prepare.pack import Packing
 
 SECTIONS = ("task", "source", "columns", "clean", "split", "normalize", "augment", "prepare")
+SMALL_BYTES = 32 << 20
 LAYOUT = 1  # raise when the same recipe and source give other files
 
 
@@ -44,7 +45,8 @@ def prepare(request: Request, source: RawFiles, given: SparkSession | None, atte
     from pipeline.prepare.session import shown, spark_session, translated
 
     recipe = request.recipe
-    opened = spark_session(f"longhaul-prepare-{recipe.name}") if given is None else translated()
+    name, is_small = f"longhaul-prepare-{recipe.name}", source.num_bytes < SMALL_BYTES
+    opened = spark_session(name, is_small=is_small) if given is None else translated()
     with request.console.meter("prepare") as meter:
         meter(0, f"starting Spark for {len(source.files)} files")
         with quiet(attempt.log / "spark.log"), opened as session:

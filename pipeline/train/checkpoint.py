@@ -1,16 +1,16 @@
 """Checkpoints: everything that training needs to go on as if it had never stopped. Atomic, verified, no pickle.
 
-    <folder>/step-00000420/arrays.npz    weights, optimizer, metrics of the running epoch, callbacks' weights
-    <folder>/step-00000420/state.json    position, callbacks' numbers, history, SHA-256 of arrays.npz; written last
+    <folder>/step-00000420/arrays.npy    weights, optimizer, metrics of the running epoch, callbacks' weights
+    <folder>/step-00000420/state.json    position, callbacks' numbers, history, SHA-256 of arrays.npy; written last
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,9 @@ def save(folder: Path, checkpoint: Checkpoint, global_step: int) -> Path:
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
-    named = {f"{group}/{index:05d}": array for group, arrays in checkpoint.arrays.items() for index, array in enumerate(arrays)}
-    with (folder / "arrays.npz").open("wb") as file:
-        np.savez(file, **named)  # type: ignore[arg-type]  # numpy's stub takes its own keyword for an array
+    with (folder / "arrays.npy").open("wb") as file:  # one after another: numpy's zip writer cannot be closed on a full disk
+        for array in itertools.chain.from_iterable(checkpoint.arrays.values()):
+            np.save(file, array, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
     state = {
@@ -77,7 +77,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         "groups": {group: len(arrays) for group, arrays in checkpoint.arrays.items()},
         "callbacks": checkpoint.callbacks,
         "history": checkpoint.history,
-        "sha256": sha256_of_file(folder / "arrays.npz"),
+        "sha256": sha256_of_file(folder / "arrays.npy"),
     }
     write_durably(folder / "state.json", json.dumps(state, indent=1))
 
@@ -97,12 +97,8 @@ def read(path: Path) -> Checkpoint:
     state = json.loads((path / "state.json").read_text())
     if state["format"] != FORMAT:
         raise ValueError(f"format {state['format']}, expected {FORMAT}")
-    if sha256_of_file(path / "arrays.npz") != state["sha256"]:
-        raise ValueError("arrays.npz does not have the digest that was written")
-    with np.load(path / "arrays.npz", allow_pickle=False) as stored:
-        arrays = {group: load_group(stored, group, count) for group, count in state["groups"].items()}
+    if sha256_of_file(path / "arrays.npy") != state["sha256"]:
+        raise ValueError("arrays.npy does not have the digest that was written")
+    with (path / "arrays.npy").open("rb") as file:
+        arrays = {group: [np.load(file, allow_pickle=False) for _ in range(count)] for group, count in state["groups"].items()}
     return Checkpoint(state["epoch"], state["step"], arrays, state["callbacks"], state["history"])
-
-
-def load_group(stored: Mapping[str, NDArray[Any]], group: str, count: int) -> list[NDArray[Any]]:
-    return [stored[f"{group}/{index:05d}"] for index in range(count)]

@@ -65,7 +65,7 @@ def test_a_killed_task_leaves_no_process(airflow_on_copy):
     argv = [str(airflow.python.with_name("airflow")), "dags", "test", "digits", "2026-01-03"]
     environment = airflow.environment | {"FAKE": json.dumps({"prepare": ["wait"]})}
     with subprocess.Popen(argv, env=environment, cwd=airflow.home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for(lambda: len(pids(airflow.fake)) == 2, 60)
+        wait_for(lambda: len(pids(airflow.fake)) == 2, 120)
         process.send_signal(signal.SIGTERM)  # Airflow's supervisor stops a task with the same signal; its handler calls on_kill
         wait_for(lambda: not any(map(is_alive, pids(airflow.fake))), 6)
         assert process.wait(60) != 0
