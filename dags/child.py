@@ -46,7 +46,7 @@ def run(
         cwd: folder that it runs in.
         env: its whole environment.
         on_line: is given each line of its stderr, at once.
-        told_to_stop: asked several times a second; True ends the process group (SIGTERM, after GRACE_S SIGKILL).
+        told_to_stop: asked several times a second; True ends the process group (SIGTERM, after GRACE_S SIGKILL; see end_group).
 
     Raises:
         OSError: it could not be started.
@@ -82,13 +82,20 @@ def has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def end_group(process: subprocess.Popen[bytes], output: Output) -> None:
-    """Leave no process of the group behind, then reap the leader. After a normal exit that is one look at /proc."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if not has_members(process.pid):
-            break
-        os.killpg(process.pid, number)
-        deadline = time.monotonic() + GRACE_S
-        while has_members(process.pid) and time.monotonic() < deadline:
+    """Leave no process of the group behind, then reap the leader. After a normal exit that is one look at /proc.
+
+    The leader is told first: it ends its own children in order, which a Spark session whose JVM is suddenly gone cannot.
+    """
+    deadline = time.monotonic() + GRACE_S
+    steps = (
+        (lambda: not has_ended(process), os.kill, signal.SIGTERM, deadline),
+        (lambda: has_members(process.pid), os.killpg, signal.SIGTERM, deadline),
+        (lambda: has_members(process.pid), os.killpg, signal.SIGKILL, deadline + GRACE_S),
+    )
+    for is_needed, send, number, until in steps:
+        if is_needed():
+            send(process.pid, number)
+        while is_needed() and time.monotonic() < until:
             output.pump(POLL_S / 4)
     while output.pump(0):
         pass
