@@ -58,7 +58,10 @@ def save(folder: Path, checkpoint: Checkpoint, global_step: int) -> Path:
     except OSError as error:
         if draft is not None:
             shutil.rmtree(draft, ignore_errors=True)
-        raise InfrastructureError(f"Cannot write the checkpoint {target}: {error}. The one before is whole. Free space and run again.") from error
+        free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free >> 20
+        raise InfrastructureError(
+            f"Cannot write the checkpoint {target}: {error} ({free} MB are free). The one before is whole. Free space and run again."
+        ) from error
     for old in sorted(folder.glob("step-*"))[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return target
