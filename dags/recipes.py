@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from croniter import CroniterError, croniter
-from pydantic import ValidationError
 
-from pipeline import config_errors, recipe_file
-from pipeline.config import Recipe, find_contradictions
+from pipeline import config, recipe_file
+from pipeline.config import Recipe
 from pipeline.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parent.parent  # a link to dags/ still finds the project
@@ -48,15 +46,9 @@ def load(path: Path) -> Recipe:
     Raises:
         ConfigError: with file and line of everything that is wrong.
     """
-    document = recipe_file.read(path)
-    try:
-        recipe = Recipe.model_validate_json(json.dumps(document.values))
-    except ValidationError as error:
-        raise ConfigError(config_errors.explain(error, Recipe, document)) from None
-    contradictions = [problem for problem in find_contradictions(recipe) if problem[0] != ("source", "path")]
-    problems = [*contradictions, *_cron_problems(recipe)]
-    if problems:
-        raise ConfigError("\n".join(f"{document.place(location)}: {text}" for location, text in problems))
+    recipe = config.load(path, source_exists=False)
+    if problem := _cron_problem(recipe):
+        raise ConfigError(f"{recipe_file.read(path).place(('schedule', 'cron'))}: {problem}")
     return recipe
 
 
@@ -68,14 +60,12 @@ def refuse_taken_name(path: Path, recipe: Recipe, taken: Mapping[Path, Recipe]) 
             )
 
 
-def _cron_problems(recipe: Recipe) -> list[tuple[recipe_file.Location, str]]:
+def _cron_problem(recipe: Recipe) -> str | None:
     cron = recipe.schedule.cron
     if cron in (None, "@once"):
-        return []
+        return None
     try:
         croniter(cron, datetime(2025, 1, 1, tzinfo=UTC)).get_next()
     except CroniterError as error:
-        return [
-            (("schedule", "cron"), f"{cron!r} is not a schedule: {error}. Expected minute, hour, day, month, weekday, such as '0 3 * * *'")
-        ]
-    return []
+        return f"{cron!r} is not a schedule: {error}. Expected minute, hour, day, month, weekday, such as '0 3 * * *'"
+    return None

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGINT, interrupt)
     try:
         app(args=None if arguments is None else list(arguments), standalone_mode=True)
-    except LonghaulError as error:
+    except (LonghaulError, Interrupted) as error:
         fail(error)
     except KeyboardInterrupt:
         fail(Interrupted("Stopped by Ctrl-C. Finished stages are kept; the same command goes on from there."))
@@ -67,7 +67,7 @@ def interrupt(number: int, _frame: object) -> None:
     raise Interrupted(f"Stopped by {signal.Signals(number).name}. Finished stages and checkpoints are kept; the same command goes on from there.")
 
 
-def fail(error: LonghaulError) -> None:
+def fail(error: LonghaulError | Interrupted) -> None:
     names = {2: "recipe error", 3: "data error", 4: "infrastructure error", 5: "gate rejected", 143: "interrupted"}
     Console(2).line(f"{names[error.exit_code]}: {error}", style="bold red")
     sys.exit(error.exit_code)

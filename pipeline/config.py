@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from pipeline import config_errors, model_arguments, recipe_file
 from pipeline.errors import ConfigError
@@ -299,12 +309,13 @@ class Recipe(Section):
         return [name for name, column in self.columns.items() if column.kind == kind and column.role == role]
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load(path: Path, overrides: Sequence[str] = (), *, source_exists: bool = True) -> Recipe:
     """Read, check and freeze a recipe.
 
     Args:
         path: a YAML file.
         overrides: `key.sub=value` texts, as of `--set`; applied before the check.
+        source_exists: also refuse a source that is not there; False on a machine that only reads recipes.
 
     Raises:
         ConfigError: with one line for each thing that is wrong.
@@ -314,9 +325,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         recipe = Recipe.model_validate_json(json.dumps(document.values))
     except ValidationError as error:
         raise ConfigError(config_errors.explain(error, Recipe, document)) from None
-    problems = [f"{document.place(location)}: {text}" for location, text in find_contradictions(recipe)]
+    problems = find_contradictions(recipe)
+    if not source_exists:
+        problems = [problem for problem in problems if problem[0] != ("source", "path")]
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError("\n".join(f"{document.place(location)}: {text}" for location, text in problems))
     return recipe
 
 

@@ -4,8 +4,8 @@
     ├── ConfigError          2    the recipe or a flag is wrong; nothing was started
     ├── DataError            3    the data is wrong; nothing was published
     ├── InfrastructureError  4    a machine, disk, process or service failed; the only one worth a retry
-    ├── GateRejected         5    the model is whole but did not pass its gate
-    └── Interrupted        143    told to stop (SIGTERM, Ctrl-C)
+    └── GateRejected         5    the model is whole but did not pass its gate
+    Interrupted            143    told to stop (SIGTERM, Ctrl-C); not an Exception, so that no library swallows it
 
 A message says what happened, where, expected, received, and what to do.
 """
@@ -43,13 +43,13 @@ class GateRejected(LonghaulError):
     exit_code = 5
 
 
-class Interrupted(LonghaulError):
-    """The run was told to stop."""
+class Interrupted(BaseException):
+    """The run was told to stop. Py4J and others catch every Exception that a signal handler raises inside them."""
 
     exit_code = 143
 
 
-def error_for_exit_code(code: int, message: str) -> LonghaulError:
+def error_for_exit_code(code: int, message: str) -> LonghaulError | Interrupted:
     """The error that a child process with this exit code stands for; anything unknown is infrastructure."""
     for kind in (ConfigError, DataError, GateRejected, Interrupted):
         if kind.exit_code == code:

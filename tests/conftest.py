@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from pipeline import config
 from pipeline.console import Console
 from pipeline.paths import Run, run_id
 from pipeline.stage import Request
+
+settings.register_profile("shared machine", deadline=None)  # a loaded machine is slow, not wrong
+settings.load_profile("shared machine")
 
 PROJECT = Path(__file__).resolve().parent.parent
 PIPELINE = Path(sys.executable).parent / "pipeline"

@@ -87,7 +87,8 @@ def transform(pixels: Pixels, *, degrees: float = 0.0, shift: tuple[float, float
     # Pillow asks for the inverse: where each output pixel comes from.
     from_x = centre_x - cos * (centre_x + shift[0]) - sin * (centre_y + shift[1])
     from_y = centre_y + sin * (centre_x + shift[0]) - cos * (centre_y + shift[1])
-    matrix = (cos, sin, from_x, -sin, cos, from_y)
+    # Rounded, or cos(90 degrees) = 6e-17 moves an edge pixel just outside, where it is black.
+    matrix = tuple(round(float(value), 9) for value in (cos, sin, from_x, -sin, cos, from_y))
     image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
     moved = image.transform((width, height), Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR)
     return np.asarray(moved, dtype=np.uint8).reshape(pixels.shape)

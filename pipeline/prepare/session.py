@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
@@ -81,13 +82,18 @@ def translated() -> Iterator[None]:
 
 def stop(spark: SparkSession, is_submitted: bool) -> None:
     """Stop the session; where this process started the JVM, end that too, so that training has its memory."""
-    spark.stop()
+    with suppress(Exception):  # a JVM that died has told its error already
+        spark.stop()
     gateway = SparkContext._gateway
     if is_submitted or gateway is None:
         return
-    gateway.shutdown()
-    gateway.proc.stdin.close()
-    gateway.proc.wait(timeout=30)
+    with suppress(Exception):
+        gateway.shutdown()
+    gateway.proc.stdin.close()  # which ends it
+    try:
+        gateway.proc.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        gateway.proc.kill()
     SparkContext._gateway = SparkContext._jvm = None
 
 

@@ -1,7 +1,7 @@
 """Checkpoints: everything that training needs to go on as if it had never stopped. Atomic, verified, no pickle.
 
-    <folder>/step-00000420/arrays.npy    weights, optimizer, metrics of the running epoch, callbacks' weights
-    <folder>/step-00000420/state.json    position, callbacks' numbers, history, SHA-256 of arrays.npy; written last
+<folder>/step-00000420/arrays.npy    weights, optimizer, metrics of the running epoch, callbacks' weights
+<folder>/step-00000420/state.json    position, callbacks' numbers, history, SHA-256 of arrays.npy; written last
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigError, DataError, InfrastructureError, LonghaulError, error_for_exit_code
+from pipeline.errors import ConfigError, DataError, InfrastructureError, Interrupted, LonghaulError, error_for_exit_code
 from pipeline.train.horovod import rendezvous
 
 EVENTS_FD = "LONGHAUL_EVENTS_FD"  # a pipe on which ranks tell the launcher what happens, a JSON object a line
@@ -118,7 +118,7 @@ def end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
             rank.wait()
 
 
-def verdict(codes: Sequence[int | None], errors: Mapping[int, str], logs: Path) -> LonghaulError:
+def verdict(codes: Sequence[int | None], errors: Mapping[int, str], logs: Path) -> LonghaulError | Interrupted:
     """The error of the rank that failed first; ranks that a peer's death took along come last."""
     blamed = [rank for rank, code in enumerate(codes) if code in (ConfigError.exit_code, DataError.exit_code)]
     blamed += [rank for rank, code in enumerate(codes) if code is not None and code < 0]

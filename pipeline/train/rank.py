@@ -137,6 +137,9 @@ def compile_model(model: keras.Model, settings: Train, optimizer: keras.Optimize
         jit_compile=False,  # XLA would compile Horovod's operations away
     )
     optimizer.build(model.trainable_variables)
+    # Keras makes the metrics' variables with the first batch; a resumed epoch needs them before.
+    model.compute_metrics(None, tf.zeros((1,), tf.int64), tf.zeros((1, *model.output_shape[1:])), tf.ones((1,)))
+    model.reset_metrics()
 
 
 def make_stopping(settings: Train) -> keras.callbacks.EarlyStopping | None:

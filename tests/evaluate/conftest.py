@@ -5,13 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from hypothesis import settings
 
 from pipeline.stage import Request
 from tests.evaluate.finished_run import finish_prepare, finish_train, make_request
-
-settings.register_profile("shared machine", deadline=None)  # a test's share of the cores varies more than its work
-settings.load_profile("shared machine")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,190 @@
+"""Images: one by one without Spark, then a folder of good and bad files through the whole stage."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from pipeline import config
+from pipeline.config import AugmentOperation, Rotate, Translate
+from pipeline.errors import DataError
+from pipeline.prepare.images import Undecodable, augment, decode, transform
+from pipeline.schema import SPLITS, prepared
+from tests.prepare.conftest import published, rows
+
+IMAGES = arrays.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3])))
+OPERATIONS = (AugmentOperation(rotate=Rotate(degrees=12)), AugmentOperation(translate=Translate(pixels=1)))
+
+
+def encoded(pixels: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+@given(IMAGES)
+def test_decoding_a_lossless_image_of_the_right_size_changes_no_pixel(pixels):
+    assert np.array_equal(decode(encoded(pixels), pixels.shape), pixels)
+
+
+@given(IMAGES)
+def test_a_transform_by_nothing_changes_no_pixel(pixels):
+    assert np.array_equal(transform(pixels), pixels)
+
+
+@given(IMAGES)
+def test_a_half_turn_is_the_image_from_behind(pixels):
+    assert np.array_equal(transform(pixels, degrees=180), pixels[::-1, ::-1])
+
+
+def test_a_shift_moves_right_and_down():
+    pixels = np.zeros((5, 5, 1), np.uint8)
+    pixels[2, 2] = 200
+    moved = transform(pixels, shift=(1, 2))
+    assert moved[4, 3] == 200 and moved.sum() == 200
+
+
+@given(IMAGES, st.text(max_size=8), st.integers(0, 5))
+def test_a_copy_depends_on_its_seed_sample_and_number_alone(pixels, sample_id, copy):
+    first = augment(pixels, OPERATIONS, seed=3, sample_id=sample_id, copy=copy)
+    assert first.shape == pixels.shape and first.dtype == np.uint8
+    assert np.array_equal(first, augment(pixels, OPERATIONS, seed=3, sample_id=sample_id, copy=copy))
+
+
+def test_copies_differ():
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 1), np.uint8)
+    copies = [augment(pixels, OPERATIONS, seed=0, sample_id="a", copy=copy).tobytes() for copy in range(1, 5)]
+    assert len({pixels.tobytes(), *copies}) == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "the file is empty"),
+        (b"hello, this is text", "not a readable image"),
+        (encoded(np.zeros((9, 9, 3), np.uint8))[:-30], "not a readable image"),
+        (encoded(np.zeros((60, 60, 3), np.uint8), "JPEG")[:300], "not a readable image"),
+    ],
+    ids=["empty", "text", "truncated png", "truncated jpeg"],
+)
+def test_what_is_no_image_is_undecodable_with_the_reason(content, says):
+    with pytest.raises(Undecodable, match=says):
+        decode(content, (8, 8, 1))
+
+
+def test_a_bomb_is_refused_from_its_header():
+    file = io.BytesIO()
+    Image.new("1", (20000, 20000)).save(file, "PNG")
+    with pytest.raises(Undecodable, match="(20000x20000 pixels is more than|DecompressionBomb)"):
+        decode(file.getvalue(), (8, 8, 1))
+
+
+def test_deep_pixels_are_refused_rather_than_clipped():
+    file = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(file, "PNG")
+    with pytest.raises(Undecodable, match="pixel mode I;16"):
+        decode(file.getvalue(), (8, 8, 1))
+
+
+def test_an_image_is_turned_as_its_camera_says():
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    pixels[:, :3] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
+    assert decode(encoded(pixels, exif=exif), (6, 4, 3))[:3].min() == 255
+
+
+def image_recipe(tmp_path: Path, folder: Path, **sections: object) -> config.Recipe:
+    values = {
+        "name": "images",
+        "source": {"format": "images", "path": str(folder)},
+        "columns": {"image": {"kind": "image", "shape": [8, 8, 1]}, "label": {"kind": "category", "role": "label"}},
+        "model": {"name": "cnn"},
+        "register": {"name": "images"},
+    }
+    path = tmp_path / "images.yaml"
+    path.write_text(yaml.safe_dump({**values, **sections}, sort_keys=False))
+    return config.load(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """60 different images of two classes; one file name has what URLs and globs take for something else."""
+    random = np.random.default_rng(1)
+    for number in range(60):
+        path = tmp_path / "raw" / ("cat" if number % 2 else "dog") / (f"{number}.png" if number else "a b%20[0]*.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(random.integers(0, 255, (8, 8, 1), np.uint8)))
+    return tmp_path / "raw"
+
+
+@pytest.mark.spark
+def test_an_image_reaches_its_prepared_file_pixel_for_pixel(prepare, tmp_path, folder):
+    outcome = prepare(image_recipe(tmp_path, folder))
+    facts = prepared(outcome.manifest)
+    assert facts.accounting.rows_in == facts.accounting.rows_out == 60 and facts.classes == ("cat", "dog")
+    seen = 0
+    for split in SPLITS:
+        table = rows(outcome, f"data/{split}")
+        for name, packed, label in zip(*(table[column].to_pylist() for column in ("sample_id", "image", "label")), strict=True):
+            assert np.array_equal(np.frombuffer(packed, np.uint8).reshape(8, 8), np.asarray(Image.open(folder / name)))
+            assert facts.classes[label] == name.split("/")[0]
+            seen += 1
+    assert seen == 60
+
+
+@pytest.mark.spark
+def test_pixel_statistics_are_those_of_the_train_rows(prepare, tmp_path, folder):
+    outcome = prepare(image_recipe(tmp_path, folder))
+    pixels = np.stack([np.frombuffer(row, np.uint8) for row in rows(outcome, "data/train")["image"].to_pylist()]).astype(float)
+    tensor = prepared(outcome.manifest).tensor
+    assert tensor.mean == pytest.approx((pixels.mean(),)) and tensor.std == pytest.approx((pixels.std(),))
+
+
+@pytest.mark.spark
+def test_images_that_do_not_decode_are_quarantined_with_their_reason_and_the_run_goes_on(prepare, tmp_path, folder):
+    (folder / "cat" / "text.jpg").write_text("no image")
+    (folder / "dog" / "empty.png").touch()
+    (folder / "dog" / "same.png").write_bytes((folder / "dog" / "2.png").read_bytes())
+    outcome = prepare(image_recipe(tmp_path, folder, clean={"max_dropped": 0.05, "rules": ["drop_duplicates"]}))
+    assert prepared(outcome.manifest).accounting.dropped == {"unreadable": 2, "drop_duplicates": 1}
+    reasons = dict(zip(*(rows(outcome, "quarantine")[column].to_pylist() for column in ("key", "reason")), strict=True))
+    assert reasons["dog/empty.png"] == "the file is empty" and "not a readable image" in reasons["cat/text.jpg"]
+    assert reasons["dog/same.png"] == "same content as dog/2.png"
+
+
+@pytest.mark.spark
+def test_too_many_bad_images_fail_the_run_and_publish_nothing(prepare, tmp_path, folder):
+    for number in range(5):
+        (folder / "cat" / f"bad{number}.png").write_text("no image")
+    with pytest.raises(DataError, match=r"5 of 65 rows \(7.69%\) would be dropped: unreadable 5. clean.max_dropped allows 1.00%"):
+        prepare(image_recipe(tmp_path, folder))
+    assert not published(tmp_path / "runs")
+
+
+@pytest.mark.spark
+def test_only_train_rows_have_augmented_copies_and_they_stay_with_their_source(prepare, tmp_path, folder):
+    augmented = {"copies": 2, "operations": [{"rotate": {"degrees": 10}}, {"translate": {"pixels": 1}}]}
+    outcome = prepare(image_recipe(tmp_path, folder, augment=augmented))
+    facts = prepared(outcome.manifest)
+    train = rows(outcome, "data/train")["sample_id"].to_pylist()
+    assert facts.splits["train"].rows == 3 * facts.splits["train"].sources == len(train)
+    assert sorted(train) == sorted(name + copy for name in train if "#" not in name for copy in ("", "#1", "#2"))
+    for split in ("validation", "test"):
+        assert facts.splits[split].rows == facts.splits[split].sources
+        assert not any("#" in name for name in rows(outcome, f"data/{split}")["sample_id"].to_pylist())
+
+
+@pytest.mark.spark
+def test_a_folder_without_files_is_refused(prepare, tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="No input rows"):
+        prepare(image_recipe(tmp_path, tmp_path / "none"))
