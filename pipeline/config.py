@@ -22,9 +22,10 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline import config_errors, model_arguments, recipe_file
+from pipeline import config_errors, recipe_file
 from pipeline.errors import ConfigError
 from pipeline.manifest import digest_of
+from pipeline.recipe_checks import find_contradictions
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
@@ -331,65 +332,6 @@ def load(path: Path, overrides: Sequence[str] = (), *, source_exists: bool = Tru
     if problems:
         raise ConfigError("\n".join(f"{document.place(location)}: {text}" for location, text in problems))
     return recipe
-
-
-def find_contradictions(recipe: Recipe) -> list[tuple[recipe_file.Location, str]]:
-    """What each section allows alone but the recipe as a whole does not: (location, message)."""
-    return [*_column_problems(recipe), *_reference_problems(recipe), *_source_problems(recipe), *_model_problems(recipe)]
-
-
-def _column_problems(recipe: Recipe) -> list[tuple[recipe_file.Location, str]]:
-    problems: list[tuple[recipe_file.Location, str]] = []
-    for role, allowed in (("label", (1,)), ("key", (0, 1))):
-        names = [name for name, column in recipe.columns.items() if column.role == role]
-        if len(names) not in allowed:
-            problems.append((("columns",), f"expected {' or '.join(map(str, allowed))} column with role: {role}, received {len(names)}: {names}"))
-        problems += [
-            (("columns", name), f"{name!r}: role: {role} expects kind: category, received {recipe.columns[name].kind}")
-            for name in names
-            if recipe.columns[name].kind != "category"
-        ]
-    images = recipe.names("image")
-    tabular = recipe.names("number") + recipe.names("category")
-    if len(images) > 1 or bool(images) == bool(tabular):
-        problems.append((("columns",), f"expected either one image feature or number/category features, received {images + tabular}"))
-    if bool(images) != (recipe.source.format == "images"):
-        problems.append((("source", "format"), f"format {recipe.source.format} does not go with the feature columns {images + tabular}"))
-    if recipe.augment.copies and not images:
-        problems.append((("augment",), "rotate and translate are for images; this recipe has none"))
-    return problems
-
-
-def _reference_problems(recipe: Recipe) -> list[tuple[recipe_file.Location, str]]:
-    """Sections that name columns must name declared ones, of the right kind."""
-    numbers = [name for name, column in recipe.columns.items() if column.kind == "number"]
-    used: list[tuple[recipe_file.Location, str, list[str]]] = [(("normalize", name), name, numbers) for name in recipe.normalize]
-    for index, rule in enumerate(recipe.clean.rules):
-        place = ("clean", "rules", index)
-        used += [(place, name, list(recipe.columns)) for name in rule.drop_nulls or ()]
-        used += [(place, rule.keep_range.column, numbers)] if rule.keep_range else []
-    return [
-        (place, f"column {name!r} is not one of {allowed}{config_errors.suggestion(name, allowed)}")
-        for place, name, allowed in used
-        if name not in allowed
-    ]
-
-
-def _source_problems(recipe: Recipe) -> list[tuple[recipe_file.Location, str]]:
-    source = recipe.source
-    if source.bundled is not None:
-        known = ("digits", "iris")
-        return [] if source.bundled in known else [(("source", "path"), f"bundled:{source.bundled} is not known; expected one of {known}")]
-    if "://" in source.path:
-        return [(("source", "path"), f"only local paths are read so far, received {source.path}. Mount or copy the data, and write its path")]
-    if not any(mark in source.path for mark in "*?[") and not Path(source.path).exists():
-        return [(("source", "path"), f"no such file or folder: {source.path} (from {Path.cwd()}). Write a path that exists, or a glob")]
-    return []
-
-
-def _model_problems(recipe: Recipe) -> list[tuple[recipe_file.Location, str]]:
-    given = {"num_classes"} | ({"image_shape", "pixel_mean", "pixel_std"} if recipe.image else {"num_features"})
-    return [(("model", *key), text) for key, text in model_arguments.problems(recipe.model.name, recipe.model.arguments, given)]
 
 
 def _exactly_one(section: T) -> T:

@@ -14,6 +14,8 @@ from pydantic_core import ErrorDetails
 
 from pipeline.recipe_file import Document, Location
 
+KINDS = {dict: "mapping", list: "list", str: "text", bool: "true/false", int: "whole number", float: "number"}
+
 
 def explain(error: ValidationError, model: type[BaseModel], document: Document) -> str:
     """One line for each finding, in the order of the file's sections."""
@@ -31,9 +33,9 @@ def _line(detail: ErrorDetails, model: type[BaseModel], document: Document) -> s
     place, key = document.place(location), ".".join(map(str, location))
     match detail["type"]:
         case "extra_forbidden":
-            known = known_keys(model, location[:-1])
+            known, unknown = known_keys(model, location[:-1]), str(location[-1])
             where = ".".join(map(str, location[:-1])) or "the recipe"
-            return f"{place}: unknown key {str(location[-1])!r} in {where}. Expected one of: {', '.join(known)}{suggestion(str(location[-1]), known)}"
+            return f"{place}: unknown key {unknown!r} in {where}. Expected one of: {', '.join(known)}{suggestion(unknown, known)}"
         case "missing":
             return f"{place}: {key} is missing. Every recipe must say it; `pipeline config schema` shows what it holds."
         case "value_error":
@@ -44,8 +46,7 @@ def _line(detail: ErrorDetails, model: type[BaseModel], document: Document) -> s
 
 def _show(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
-    kind = {dict: "mapping", list: "list", str: "text", bool: "true/false", int: "whole number", float: "number"}.get(type(value), "nothing")
-    return f"{text if len(text) <= 80 else text[:77] + '…'} ({kind})"
+    return f"{text if len(text) <= 80 else text[:77] + '…'} ({KINDS.get(type(value), 'nothing')})"
 
 
 def known_keys(model: type[BaseModel], location: Location) -> list[str]:

@@ -68,7 +68,8 @@ def problems(name: str, arguments: Mapping[str, Any], given: set[str]) -> list[t
         return [(("name",), f"models/{name}.py has no function build(...). See the table in models/__init__.py")]
     missing = [parameter for parameter in build.given if parameter not in given]
     if missing:
-        return [(("name",), f"model {name} needs {', '.join(missing)}, which this recipe's columns do not give (they give {', '.join(sorted(given))})")]
+        gives = f"which this recipe's columns do not give (they give {', '.join(sorted(given))})"
+        return [(("name",), f"model {name} needs {', '.join(missing)}, {gives}")]
     return _argument_problems(name, build, arguments)
 
 
@@ -76,7 +77,8 @@ def _argument_problems(name: str, build: Signature, arguments: Mapping[str, Any]
     found: list[tuple[tuple[str, ...], str]] = []
     for key, value in arguments.items():
         if key not in build.options:
-            found.append(((key,), f"model {name} has no argument {key!r}. Expected: {', '.join(build.options)}{suggestion(key, build.options)}"))
+            expected = f"Expected: {', '.join(build.options)}{suggestion(key, build.options)}"
+            found.append(((key,), f"model {name} has no argument {key!r}. {expected}"))
         elif not _fits(value, build.options[key][0]):
             found.append(((key,), f"model.{key}: expected {build.options[key][0]}, received {value!r}"))
     required = [key for key, (_, default) in build.options.items() if default is None and key not in arguments]

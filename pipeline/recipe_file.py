@@ -61,7 +61,9 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Document:
 
 
 def describe(node: yaml.Node | None) -> str:
-    return {None: "nothing", yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}.get(type(node) if node else None, "nothing")
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    return "a single value" if isinstance(node, yaml.ScalarNode) else "nothing"
 
 
 def _plain(node: yaml.Node, location: Location, source: str, places: dict[Location, str]) -> Any:
