@@ -45,8 +45,8 @@ def range_reason(limits: KeepRange) -> Column:
     low = float("-inf") if limits.min is None else limits.min
     high = float("inf") if limits.max is None else limits.max
     is_outside = value.isNull() | (value < low) | (value > high)
-    text = F.concat(F.lit(f"{limits.column}: "), F.coalesce(value.cast("string"), F.lit("no value")), F.lit(f" is outside {low:g} to {high:g}"))
-    return F.when(is_outside, text)
+    shown = F.coalesce(value.cast("string"), F.lit("no value"))
+    return F.when(is_outside, F.concat(F.lit(f"{limits.column}: "), shown, F.lit(f" is outside {low:g} to {high:g}")))
 
 
 def mark_duplicates(rows: DataFrame) -> DataFrame:
@@ -74,6 +74,6 @@ def check_dropped(dropped: Mapping[str, int], rows_in: int, limits: Clean) -> No
     if lost > limits.max_dropped * rows_in:
         by_rule = ", ".join(f"{rule} {count}" for rule, count in dropped.items() if count and rule != DUPLICATES)
         raise DataError(
-            f"{lost} of {rows_in} rows ({lost / rows_in:.2%}) would be dropped: {by_rule}. clean.max_dropped allows {limits.max_dropped:.2%}. "
-            "Mend the source, or raise clean.max_dropped if this loss is right."
+            f"{lost} of {rows_in} rows ({lost / rows_in:.2%}) would be dropped: {by_rule}. "
+            f"clean.max_dropped allows {limits.max_dropped:.2%}. Mend the source, or raise clean.max_dropped if this loss is right."
         )

@@ -7,29 +7,33 @@ depend on the cluster.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.config import Recipe
 from pipeline.errors import DataError
 from pipeline.prepare.split import SPLIT
+from pipeline.prepare.tasks import ArrowFunction, current_task
 from pipeline.schema import CategoryEncoder, ColumnStatistics, NumberScaler
 
 MAX_CATEGORIES = 1000
-MOMENTS_SCHEMA = "partition int, name string, count long, nulls long, mean double, m2 double, low double, high double"
+MOMENTS_SCHEMA = "partition int, name string, num_values long, nulls long, mean double, m2 double, low double, high double"
+MOMENTS_ARROW = pa.schema(
+    [("partition", pa.int32()), ("name", pa.string()), ("num_values", pa.int64()), ("nulls", pa.int64())]
+    + [(field, pa.float64()) for field in ("mean", "m2", "low", "high")]
+)
 
 
 class Moments(NamedTuple):
     """Mergeable moments of some values; `m2` is the sum of squared distances from the mean."""
 
-    count: int
+    num_values: int
     nulls: int
     mean: float
     m2: float
@@ -49,13 +53,13 @@ def moments(values: NDArray[np.float64]) -> Moments:
 
 def merge(left: Moments, right: Moments) -> Moments:
     """Moments of both together. Source: Chan, Golub & LeVeque 1979, Updating formulae, eq. 2.1."""
-    count = left.count + right.count
-    if not count:
+    num_values = left.num_values + right.num_values
+    if not num_values:
         return left._replace(nulls=left.nulls + right.nulls)
     delta = right.mean - left.mean
-    mean = left.mean + delta * right.count / count
-    m2 = left.m2 + right.m2 + delta * delta * left.count * right.count / count
-    return Moments(count, left.nulls + right.nulls, mean, m2, min(left.low, right.low), max(left.high, right.high))
+    mean = left.mean + delta * right.num_values / num_values
+    m2 = left.m2 + right.m2 + delta * delta * left.num_values * right.num_values / num_values
+    return Moments(num_values, left.nulls + right.nulls, mean, m2, min(left.low, right.low), max(left.high, right.high))
 
 
 def fit_numbers(rows: DataFrame, columns: list[str]) -> dict[str, ColumnStatistics]:
@@ -84,19 +88,14 @@ def pixel_values(batch: pa.RecordBatch, index: int, count: int) -> NDArray[np.fl
     return pixels[:, index].astype(np.float64)
 
 
-def partition_moments(
-    names: list[str], values: Callable[[pa.RecordBatch, int, int], NDArray[np.float64]]
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def partition_moments(names: list[str], values: Callable[[pa.RecordBatch, int, int], NDArray[np.float64]]) -> ArrowFunction:
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         totals = [moments(np.empty(0)) for _ in names]
         for batch in batches:
             totals = [merge(total, moments(values(batch, index, len(names)))) for index, total in enumerate(totals)]
-        partition = TaskContext.get().partitionId()
-        yield pa.RecordBatch.from_pylist(
-            [{"partition": partition, "name": name, **total._asdict()} for name, total in zip(names, totals, strict=True)],
-            schema=pa.schema([("partition", pa.int32()), ("name", pa.string()), ("count", pa.int64()), ("nulls", pa.int64())]
-                             + [(field, pa.float64()) for field in ("mean", "m2", "low", "high")]),
-        )  # fmt: skip
+        partition = current_task().partitionId()
+        found = [{"partition": partition, "name": name, **total._asdict()} for name, total in zip(names, totals, strict=True)]
+        yield pa.RecordBatch.from_pylist(found, schema=MOMENTS_ARROW)
 
     return work
 
@@ -106,11 +105,11 @@ def statistics(names: list[str], parts: list[Any]) -> dict[str, ColumnStatistics
     for name in names:
         total = moments(np.empty(0))
         for part in sorted((part for part in parts if part["name"] == name), key=lambda part: int(part["partition"])):
-            total = merge(total, Moments(part["count"], part["nulls"], part["mean"], part["m2"], part["low"], part["high"]))
-        if not total.count:
+            total = merge(total, Moments(*(part[field] for field in Moments._fields)))
+        if not total.num_values:
             raise DataError(f"Column {name} has no value in any train row. Expected numbers: set role: ignore, or mend the source.")
-        std = math.sqrt(total.m2 / total.count)
-        found[name] = ColumnStatistics(count=total.count, nulls=total.nulls, mean=total.mean, std=std, min=total.low, max=total.high)
+        std = math.sqrt(total.m2 / total.num_values)
+        found[name] = ColumnStatistics(count=total.num_values, nulls=total.nulls, mean=total.mean, std=std, min=total.low, max=total.high)
     return found
 
 
@@ -121,7 +120,7 @@ def fit_scalers(recipe: Recipe, found: Mapping[str, ColumnStatistics]) -> tuple[
 
 def scaler(name: str, method: str, stats: ColumnStatistics) -> NumberScaler:
     offset, scale = {"standard": (stats.mean, stats.std), "minmax": (stats.min, stats.max - stats.min), "none": (0.0, 1.0)}[method]
-    return NumberScaler(column=name, method=method, offset=offset, scale=scale or 1.0, fill=stats.mean)  # type: ignore[arg-type]
+    return NumberScaler(column=name, method=method, offset=offset, scale=scale or 1.0, fill=stats.mean)
 
 
 def fit_categories(rows: DataFrame, columns: list[str]) -> tuple[CategoryEncoder, ...]:
@@ -129,8 +128,11 @@ def fit_categories(rows: DataFrame, columns: list[str]) -> tuple[CategoryEncoder
     train = rows.where(F.col(SPLIT) == "train")
     encoders = []
     for name in columns:
-        values = [row[0] for row in train.where(F.col(name).isNotNull()).select(name).distinct().limit(MAX_CATEGORIES + 1).collect()]
+        distinct = train.where(F.col(name).isNotNull()).select(name).distinct()
+        values = [row[0] for row in distinct.limit(MAX_CATEGORIES + 1).collect()]
         if len(values) > MAX_CATEGORIES:
-            raise DataError(f"Column {name} has more than {MAX_CATEGORIES} values in the train rows; one-hot is not for it. Set role: key or ignore.")
+            raise DataError(
+                f"Column {name} has more than {MAX_CATEGORIES} values in the train rows; one-hot is not for it. Set role: key or ignore."
+            )
         encoders.append(CategoryEncoder(column=name, values=tuple(sorted(values))))
     return tuple(encoders)

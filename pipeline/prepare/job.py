@@ -42,17 +42,14 @@ def run(request: Request, spark: SparkSession | None = None) -> Outcome:
 
 
 def prepare(request: Request, source: RawFiles, given: SparkSession | None, attempt: Attempt) -> Work:
-    from pipeline.prepare.session import shown, spark_session, translated
+    from pipeline.prepare.session import session_for, shown
 
     recipe = request.recipe
-    name, is_small = f"longhaul-prepare-{recipe.name}", source.num_bytes < SMALL_BYTES
-    opened = spark_session(name, is_small=is_small) if given is None else translated()
+    opened = session_for(given, f"longhaul-prepare-{recipe.name}", is_small=source.num_bytes < SMALL_BYTES)
     with request.console.meter("prepare") as meter:
         meter(0, f"starting Spark for {len(source.files)} files")
-        with quiet(attempt.log / "spark.log"), opened as session:
-            spark = given or session
-            with shown(spark, meter, "reading, cleaning, writing"):
-                return prepare_rows(spark, recipe, source, attempt.files)
+        with quiet(attempt.log / "spark.log"), opened as spark, shown(spark, meter, "reading, cleaning, writing"):
+            return prepare_rows(spark, recipe, source, attempt.files)
 
 
 def prepare_rows(spark: SparkSession, recipe: Recipe, source: RawFiles, folder: Path) -> Work:
@@ -63,16 +60,13 @@ def prepare_rows(spark: SparkSession, recipe: Recipe, source: RawFiles, folder: 
 
     rows = arrange(spark, recipe, source).persist()
     rows_in, dropped, labels = account(rows, recipe)
-    if not rows_in:
-        raise DataError(f"No input rows in {recipe.source.path}: {len(source.files)} files, none with a row. Nothing was published.")
-    if recipe.image and rows_in != len(source.files):
-        raise DataError(f"{recipe.source.path}: {len(source.files)} files were listed and {rows_in} read; the source changed meanwhile. Run again.")
+    check_rows_in(rows_in, recipe, source)
     cleaning.check_dropped(dropped, rows_in, recipe.clean)
     classes = check_labels(labels, recipe.label)
     packing, facts = fit(rows, recipe, classes)
     written = write_files(rows, folder, packing)
     rows.unpersist()
-    splits = {name: SplitFacts(rows=rows_written(written, name), sources=sum(labels[name].values()), label_counts=labels[name]) for name in SPLITS}
+    splits = {name: split_facts(rows_written(written, name), labels[name]) for name in SPLITS}
     accounting = Accounting(
         rows_in=rows_in,
         rows_out=sum(split.sources for split in splits.values()),
@@ -117,6 +111,15 @@ def account(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[str, int], dict[
     return sum(row["count"] for row in counts), dict(dropped), ordered
 
 
+def check_rows_in(rows_in: int, recipe: Recipe, source: RawFiles) -> None:
+    """Raises DataError for no row at all, and for images that came or went since the listing."""
+    files = len(source.files)
+    if not rows_in:
+        raise DataError(f"No input rows in {recipe.source.path}: {files} files, none with a row. Nothing was published.")
+    if recipe.image and rows_in != files:
+        raise DataError(f"{recipe.source.path}: {files} files were listed and {rows_in} read; the source changed meanwhile. Run again.")
+
+
 def fit(rows: DataFrame, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Packing, dict[str, Any]]:
     """Scalers, encoders and statistics from train rows, and the packing that applies them."""
     from pipeline.prepare import fit as fitting
@@ -136,6 +139,10 @@ def fit(rows: DataFrame, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Pack
     slices = tuple(name for name, column in recipe.columns.items() if column.role == "sensitive")
     packing = Packing(tensor, recipe.label, classes, scalers, encoders, slices, image, recipe.augment)
     return packing, {"tensor": tensor, "scalers": scalers, "encoders": encoders, "statistics": numbers, "slices": slices}
+
+
+def split_facts(rows: int, label_counts: dict[str, int]) -> SplitFacts:
+    return SplitFacts(rows=rows, sources=sum(label_counts.values()), label_counts=label_counts)
 
 
 def rows_written(written: dict[str, int], folder: str) -> int:

@@ -57,7 +57,7 @@ def pack_features(rows: pa.Table, packing: Packing) -> NDArray[np.float32]:
     """(R, F) float32: scaled numbers, then one-hot categories, each with a last place for unknown values."""
     parts = [scale(rows[scaler.column], scaler)[:, None] for scaler in packing.scalers]
     parts += [one_hot(rows[encoder.column], encoder) for encoder in packing.encoders]
-    return np.concatenate(parts, axis=1).astype(np.float32)
+    return np.asarray(np.concatenate(parts, axis=1), np.float32)
 
 
 def scale(column: pa.ChunkedArray, scaler: NumberScaler) -> NDArray[np.float64]:
@@ -76,7 +76,7 @@ def num_features(scalers: tuple[NumberScaler, ...], encoders: tuple[CategoryEnco
 
 
 def with_copies(packed: list[bytes], sample_ids: list[str], packing: Packing) -> tuple[list[bytes], list[str]]:
-    """Each image, then its copies; a copy's id is the sample's with #1, #2 …"""
+    """Each image, then its copies; a copy's id is the sample's with #1, #2 and so on."""
     images, names = [], []
     for content, sample_id in zip(packed, sample_ids, strict=True):
         pixels = np.frombuffer(content, np.uint8).reshape(packing.tensor.shape)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -25,6 +25,7 @@ from pipeline.config import Recipe
 from pipeline.errors import DataError
 from pipeline.prepare.images import Undecodable, decode
 from pipeline.prepare.source import RawFiles
+from pipeline.prepare.tasks import ArrowFunction
 
 KEY, CONTENT, RULE, REASON, RAW = "_key", "_content", "_rule", "_reason", "_raw"
 CORRUPT = "_corrupt"
@@ -45,8 +46,11 @@ def read_table(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFra
     declared = [name for name, column in recipe.columns.items() if column.role != "ignore"]
     if missing := [name for name in declared if name not in raw.columns]:
         found = [name for name in raw.columns if name != CORRUPT]
-        raise DataError(f"{recipe.source.path} has no column {', '.join(missing)}. It has: {', '.join(found)}. Correct `columns` of the recipe.")
-    rows = raw.withColumn(REASON, first_reason(recipe, declared, CORRUPT in raw.columns)).withColumn(RAW, F.to_json(F.struct(*raw.columns)))
+        raise DataError(
+            f"{recipe.source.path} has no column {', '.join(missing)}. It has: {', '.join(found)}. Correct `columns` of the recipe."
+        )
+    rows = raw.withColumn(REASON, first_reason(recipe, declared, CORRUPT in raw.columns))
+    rows = rows.withColumn(RAW, F.to_json(F.struct(*raw.columns)))
     numbers = [name for name in declared if recipe.columns[name].kind == "number"]
     typed = [F.col(name).try_cast("double" if name in numbers else "string").alias(name) for name in declared]
     rows = rows.select(*typed, REASON, RAW)
@@ -81,18 +85,22 @@ def read_header(path: Path, separator: str) -> list[str]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: the header line cannot be read: {error}. Expected UTF-8 text with column names first.") from error
     if not names or "" in names or len(set(names)) != len(names):
-        raise DataError(f"{path}: expected a header line with different, non-empty column names separated by {separator!r}, received {names}.")
+        raise DataError(
+            f"{path}: expected a header line with different, non-empty column names separated by {separator!r}, received {names}."
+        )
     return names
 
 
 def first_reason(recipe: Recipe, declared: list[str], can_be_ragged: bool) -> Column:
     """Null for a usable row; else the first thing that is wrong with it."""
-    reasons = [F.when(F.col(CORRUPT).isNotNull(), F.lit("the line has more or fewer fields than the header"))] if can_be_ragged else []
+    is_ragged = F.when(F.col(CORRUPT).isNotNull(), F.lit("the line has more or fewer fields than the header"))
+    reasons = [is_ragged] if can_be_ragged else []
     for name in declared:
         if recipe.columns[name].kind == "number":
             value = F.col(name).try_cast("double")
             is_unusable = F.col(name).isNotNull() & (value.isNull() | F.isnan(value) | F.abs(value).isin(float("inf")))
-            reasons.append(F.when(is_unusable, F.concat(F.lit(f"{name}: "), F.col(name).try_cast("string"), F.lit(" is not a finite number"))))
+            text = F.concat(F.lit(f"{name}: "), F.col(name).try_cast("string"), F.lit(" is not a finite number"))
+            reasons.append(F.when(is_unusable, text))
         if recipe.columns[name].role in ("label", "key"):
             reasons.append(F.when(F.col(name).isNull(), F.lit(f"{name}: the {recipe.columns[name].role} is missing")))
     return F.coalesce(*reasons)
@@ -107,17 +115,20 @@ def read_images(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFr
     shape = recipe.columns[image].shape or (0, 0, 1)
     rows = files.select("path", "content").mapInArrow(decoder(str(source.base), shape), schema)
     rows = rows.withColumn(RULE, F.when(F.col(REASON).isNotNull(), F.lit("unreadable")))
-    return rows.withColumn(CONTENT, F.when(F.col(REASON).isNull(), F.sha2(F.concat(image, F.lit(b"\x00"), F.encode(label, "UTF-8")), 256)).otherwise(F.sha2(F.encode(KEY, "UTF-8"), 256)))
+    pixels_and_label = F.concat(image, F.lit(b"\x00"), F.encode(label, "UTF-8"))
+    declared = F.when(F.col(REASON).isNull(), pixels_and_label).otherwise(F.encode(KEY, "UTF-8"))
+    return rows.withColumn(CONTENT, F.sha2(declared, 256))
 
 
 def escape_glob(path: str) -> str:
     return "".join(f"\\{character}" if character in "*?[]{}\\" else character for character in path)
 
 
-def decoder(base: str, shape: tuple[int, int, int]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def decode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def decoder(base: str, shape: tuple[int, int, int]) -> ArrowFunction:
+    def decode_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            rows = [decode_file(path, content, base, shape) for path, content in zip(*(column.to_pylist() for column in batch.columns), strict=True)]
+            paths, contents = (column.to_pylist() for column in batch.columns)
+            rows = [decode_file(path, content, base, shape) for path, content in zip(paths, contents, strict=True)]
             columns = list(zip(*rows, strict=True)) or [()] * 5
             yield pa.RecordBatch.from_arrays(
                 [pa.array(column, pa.binary() if index == 0 else pa.string()) for index, column in enumerate(columns)],

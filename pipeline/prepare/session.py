@@ -38,7 +38,30 @@ LOCAL = {
 }
 # Java's second compiler pays off after minutes; for small data it costs more than Spark's own work.
 SMALL = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
-DATA_CONDITIONS = ("CANNOT_READ", "FAILED_READ_FILE", "MALFORMED", "UNABLE_TO_INFER_SCHEMA", "CANNOT_MERGE", "DATATYPE_MISMATCH", "FAILED_MERGE")
+DATA_CONDITIONS = (
+    "CANNOT_MERGE",
+    "CANNOT_READ",
+    "DATATYPE_MISMATCH",
+    "FAILED_MERGE",
+    "FAILED_READ_FILE",
+    "MALFORMED",
+    "UNABLE_TO_INFER_SCHEMA",
+)
+
+
+@contextmanager
+def session_for(given: SparkSession | None, name: str, *, is_small: bool = False) -> Iterator[SparkSession]:
+    """The given session, left running; if there is none, one of its own as `spark_session` makes it.
+
+    Raises:
+        LonghaulError: whatever Spark raised inside, as data or infrastructure.
+    """
+    if given is None:
+        with spark_session(name, is_small=is_small) as spark:
+            yield spark
+    else:
+        with translated():
+            yield given
 
 
 @contextmanager
@@ -129,7 +152,8 @@ def translate(error: Exception) -> LonghaulError:
     damaged = re.search(r"(?:is not a Parquet file|Could not read footer for file|Encountered error while reading file)[^\n]*", text)
     if damaged or condition.startswith(DATA_CONDITIONS):
         files = " ".join(dict.fromkeys(re.findall(r"file:/[^\s,]+?\.\w+", text)))
-        return DataError(f"Spark cannot read the source: {damaged[0] if damaged else first_line(error)} {files}".rstrip() + ". Replace or remove the file.")
+        found = f"{damaged[0] if damaged else first_line(error)} {files}".rstrip()
+        return DataError(f"Spark cannot read the source: {found}. Replace or remove the file.")
     return InfrastructureError(f"The Spark job failed: {first_line(error)}. The whole trace is in the log.")
 
 

@@ -42,7 +42,9 @@ def list_files(source: Source, root: Path) -> RawFiles:
     num_bytes = sum(stat.st_size for _, stat in stats)
     if not num_bytes:
         expected = f" ending in {', '.join(SUFFIXES[source.format])}" if SUFFIXES[source.format] and path.is_dir() else ""
-        raise DataError(f"No input rows: source.path {source.path} holds {len(files)} files{expected}, 0 bytes in all. Nothing was read or published.")
+        raise DataError(
+            f"No input rows: source.path {source.path} holds {len(files)} files{expected}, 0 bytes in all. Nothing was read or published."
+        )
     listing = [[file.relative_to(base).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
     return RawFiles(base.resolve(), path.is_dir(), tuple(file.resolve() for file in files), num_bytes, digest_of(listing))
 

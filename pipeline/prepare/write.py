@@ -7,17 +7,17 @@ again, and each writes aside and renames: whichever is last changes nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
 from pipeline.prepare.pack import Packing, pack
 from pipeline.prepare.read import KEY, RAW, REASON, RULE
 from pipeline.prepare.split import SPLIT
+from pipeline.prepare.tasks import ArrowFunction, current_task
 from pipeline.schema import LABEL, SAMPLE_ID, SPLITS, WEIGHT
 
 WRITTEN_SCHEMA = "path string, rows long"
@@ -39,9 +39,9 @@ def write_files(rows: DataFrame, folder: Path, packing: Packing) -> dict[str, in
     return {row["path"]: row["rows"] for row in written}
 
 
-def writer(folder: str, packing: Packing) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def write_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        task = TaskContext.get()
+def writer(folder: str, packing: Packing) -> ArrowFunction:
+    def write_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        task = current_task()
         received = list(batches)
         if not received:
             return

@@ -28,7 +28,7 @@ def prepare(spark, tmp_path: Path) -> Prepare:
 
 
 def rows(outcome: Outcome, folder: str) -> pa.Table:
-    """All rows below a folder of the result: data/train, quarantine …"""
+    """All rows below a folder of the result: data/train, quarantine."""
     files = [entry.path for entry in outcome.manifest.files if entry.path.startswith(f"{folder}/")]
     tables = [pq.read_table(outcome.found.files / path) for path in files]
     return pa.concat_tables(tables) if tables else pa.table({})
