@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from pipeline.attempt import Found
 from pipeline.feed.plan import Plan, Position, Segment, evaluation_share
 from pipeline.feed.reader import Rows, SplitReader
 from pipeline.schema import SplitName, Tensor
 
+Arrays = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float32]]  # tensor, label, weight
+
 BLOCK_BYTES = 16 << 20  # rows handed to TensorFlow at a time, about
 
 
-def training_dataset(
-    reader: SplitReader, plan: Plan, *, rank: int = 0, size: int = 1, start: Position | None = None
-) -> tf.data.Dataset:
+def training_dataset(reader: SplitReader, plan: Plan, *, rank: int = 0, size: int = 1, start: Position | None = None) -> tf.data.Dataset:
     """A rank's share of every global batch, from a position to the end of its epoch.
 
     Args:
@@ -37,9 +39,7 @@ def training_dataset(
     return blocks.unbatch().apply(tf.data.experimental.assert_cardinality(plan.num_steps - start.step)).prefetch(4)
 
 
-def epoch_blocks(
-    reader: SplitReader, plan: Plan, lanes: range, start: Position
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def epoch_blocks(reader: SplitReader, plan: Plan, lanes: range, start: Position) -> Iterator[Arrays]:
     """Runs of consecutive steps that need no further file: (S, B, *shape), (S, B), (S, B)."""
     queues = [LaneQueue(deque(plan.segments(start.epoch, lane, start.step))) for lane in lanes]
     files = reader.read(read_order(queues, plan.rows_per_lane_batch))
@@ -94,10 +94,10 @@ def read_order(queues: Sequence[LaneQueue], rows_per_step: int) -> list[int]:
     return [file for *_, file in sorted(needs)]
 
 
-def join_lanes(lanes: Sequence[Rows], steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def join_lanes(lanes: Sequence[Rows], steps: int) -> Arrays:
     """Per lane (S * b, …) -> (S, lanes * b, …): every step holds each lane's rows in lane order."""
 
-    def joined(arrays: list[np.ndarray]) -> np.ndarray:
+    def joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
         return np.concatenate([array.reshape(steps, len(array) // steps, *array.shape[1:]) for array in arrays], axis=1)
 
     return joined([lane.tensor for lane in lanes]), joined([lane.label for lane in lanes]), joined([lane.weight for lane in lanes])
@@ -117,7 +117,7 @@ def evaluation_dataset(prepared: Found, split: SplitName, batch: int, *, rank: i
     reader = SplitReader.open(prepared, split)
     share = evaluation_share(reader.rows_per_file, rank, size)
 
-    def parts() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def parts() -> Iterator[Arrays]:
         for segment, rows in zip(share, reader.read([segment.file for segment in share]), strict=True):
             part = rows.take(slice(segment.begin, segment.end))
             yield part.tensor, part.label, part.weight

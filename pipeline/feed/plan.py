@@ -57,9 +57,10 @@ class Plan:
         if self.lanes < 1 or self.global_batch < 1 or self.global_batch % self.lanes:
             raise ValueError(f"global_batch={self.global_batch} is not a positive multiple of lanes={self.lanes}.")
         if self.num_steps == 0:
+            largest = self.num_rows // self.lanes * self.lanes or "the number of rows"
             raise DataError(
                 f"{self.num_rows} train rows do not fill one global batch of {self.global_batch} rows in {self.lanes} lanes. "
-                f"Set train.global_batch to {self.num_rows // self.lanes * self.lanes or 'the number of rows'} or less, or prepare more rows."
+                f"Set train.global_batch to {largest} or less, or prepare more rows."
             )
 
     @property

@@ -93,11 +93,14 @@ class SplitReader:
     def _decode(self, batch: Any, path: Path) -> Rows:
         label, weight = getattr(batch, LABEL), getattr(batch, WEIGHT)
         if label.dtype != np.int64 or weight.dtype != np.float32:
-            raise DataError(f"{path}: expected {LABEL} int64 and {WEIGHT} float32 without nulls, received {label.dtype} and {weight.dtype}.")
+            raise DataError(
+                f"{path}: expected {LABEL} int64 and {WEIGHT} float32 without nulls, received {label.dtype} and {weight.dtype}."
+            )
         try:
             packed = b"".join(getattr(batch, self.tensor.name))
         except TypeError:
-            raise DataError(f"{path}: column {self.tensor.name} holds nulls. Expected {self.tensor.row_bytes} bytes in every row.") from None
+            expected = f"Expected {self.tensor.row_bytes} bytes in every row."
+            raise DataError(f"{path}: column {self.tensor.name} holds nulls. {expected}") from None
         if len(packed) != len(label) * self.tensor.row_bytes:
             raise DataError(
                 f"{path}: column {self.tensor.name} holds {len(packed)} bytes in {len(label)} rows. "

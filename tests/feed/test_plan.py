@@ -36,7 +36,8 @@ def global_batches(plan: Plan, epoch: int, size: int, start: int = 0) -> list[li
     lanes = [[rows_of_lane(plan, epoch, lane, start) for lane in plan.lanes_of(rank, size)] for rank in range(size)]
     share = plan.rows_per_lane_batch
     return [
-        [row for rank in lanes for lane in rank for row in lane[step * share : (step + 1) * share]] for step in range(plan.num_steps - start)
+        [row for rank in lanes for lane in rank for row in lane[step * share : (step + 1) * share]]
+        for step in range(plan.num_steps - start)
     ]
 
 
