@@ -26,7 +26,7 @@ Arrays = list[NDArray[Any]]
 Logs = dict[str, Any]
 
 
-class OneTraining(keras.callbacks.CallbackList):  # type: ignore[misc]
+class OneTraining(keras.callbacks.CallbackList):  # type: ignore[misc]  # Keras publishes no types
     """A callback list over several `fit` calls that are one training: it begins and ends once.
 
     Every epoch is a `fit` of its own, because Keras would let an epoch's last execution run into the next epoch's batches when
@@ -64,7 +64,11 @@ def sum_metrics(model: keras.Model, world: World) -> dict[str, float]:
     return {name: float(value) for name, value in model.get_metrics_result().items()}
 
 
-class ExactMetrics(keras.callbacks.Callback):  # type: ignore[misc]
+class Callback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Base of the callbacks below."""
+
+
+class ExactMetrics(Callback):
     """Replaces the epoch's logs by exact ones and evaluates the validation split, each rank its share."""
 
     def __init__(self, world: World, validation: tf.data.Dataset) -> None:
@@ -84,7 +88,7 @@ class ExactMetrics(keras.callbacks.Callback):  # type: ignore[misc]
             )
 
 
-class RankZeroDecides(keras.callbacks.Callback):  # type: ignore[misc]
+class RankZeroDecides(Callback):
     """Whether to stop, and the learning rate, are rank 0's; the others follow, whatever their own callbacks found."""
 
     def __init__(self, world: World) -> None:
@@ -100,11 +104,17 @@ class RankZeroDecides(keras.callbacks.Callback):  # type: ignore[misc]
             optimizer.learning_rate = learning_rate
 
 
-class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
+class Checkpoints(Callback):
     """Saves at the end of every epoch, and every `every_steps` steps within one; restores what a saved one holds."""
 
     def __init__(
-        self, world: World, folder: Path, num_steps: int, every_steps: int | None, stopping: keras.callbacks.EarlyStopping | None, history: list[Logs]
+        self,
+        world: World,
+        folder: Path,
+        num_steps: int,
+        every_steps: int | None,
+        stopping: keras.callbacks.EarlyStopping | None,
+        history: list[Logs],
     ) -> None:
         super().__init__()
         self.world, self.folder, self.num_steps, self.every_steps = world, folder, num_steps, every_steps
@@ -157,7 +167,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         checkpoints.save(self.folder, Checkpoint(position.epoch, position.step, arrays, callbacks, self.history), self.saved_at)
 
 
-class News(keras.callbacks.Callback):  # type: ignore[misc]
+class News(Callback):
     """Tells the launcher how far training is, and keeps the history."""
 
     INTERVAL_S = 0.5
@@ -174,9 +184,11 @@ class News(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if time.monotonic() - self.told_at > self.INTERVAL_S:
             self.told_at = time.monotonic()
-            self.tell({"done": int(self.model.optimizer.iterations), "epoch": self.epoch + 1, "loss": float((logs or {}).get("loss", math.nan))})
+            done, loss = int(self.model.optimizer.iterations), float((logs or {}).get("loss", math.nan))
+            self.tell({"done": done, "epoch": self.epoch + 1, "loss": loss})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        line = {"epoch": epoch + 1, "steps": self.num_steps, "metrics": dict(logs or {}), "seconds": round(time.monotonic() - self.began_at, 3)}
+        seconds = round(time.monotonic() - self.began_at, 3)
+        line = {"epoch": epoch + 1, "steps": self.num_steps, "metrics": dict(logs or {}), "seconds": seconds}
         self.history.append(line)
         self.tell({"done": int(self.model.optimizer.iterations), **line})

@@ -87,7 +87,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest whole checkpoint, and a warning for each newer one that is damaged."""
-    warnings = []
+    warnings: list[str] = []
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
             return read(path), warnings

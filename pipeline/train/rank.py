@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str]) -> int:
         tell({"rank": world.rank, "error": str(error)[:3000]})
         return error.exit_code
     except Exception as error:
-        tell({"rank": world.rank, "error": f"Rank {world.rank} failed: {type(error).__name__}: {str(error)[:1000]}. The trace is in its log."})
+        text = f"{type(error).__name__}: {str(error)[:1000]}"
+        tell({"rank": world.rank, "error": f"Rank {world.rank} failed: {text}. The trace is in its log."})
         raise
     return 0
 
@@ -66,26 +68,27 @@ def train(spec: Spec, world: World) -> None:
     """Train to the end from the newest checkpoint, or from the start; rank 0 writes the model and what happened."""
     recipe = Recipe.model_validate_json(json.dumps(spec.recipe))
     found = open_prepared(Path(spec.prepared))
-    facts = prepared(found.manifest)
-    settings = recipe.train
-    make_deterministic(settings.seed)
+    make_deterministic(recipe.train.seed)
     reader = SplitReader.open(found, "train")
-    plan = Plan(reader.rows_per_file, settings.global_batch, settings.lanes, settings.seed)
-    model = build_model(recipe, facts)
-    share = len(plan.lanes_of(world.rank, world.size)) / plan.lanes
-    compile_model(model, settings, all_reduce_gradients(make_optimizer(settings.optimizer), world, share), plan.num_steps)
-    resumed = restore(Path(spec.checkpoints), model, world)
-    history: list[dict[str, Any]] = list(resumed.history) if resumed else []
-    stopping = make_stopping(settings)
-    saver = Checkpoints(world, Path(spec.checkpoints), plan.num_steps, settings.checkpoint_steps, stopping, history)
-    saver.resumed = resumed
-    news = News(tell if world.rank == 0 else lambda event: None, history, plan.num_steps)
-    validation = evaluation_dataset(found, "validation", settings.global_batch, rank=world.rank, size=world.size)
-    order = [ExactMetrics(world, validation), *([stopping] if stopping else []), news, RankZeroDecides(world), saver]
-    callbacks = OneTraining(order, model, epochs=settings.epochs, steps=plan.num_steps, verbose=0)
-    fit(model, reader, plan, settings, callbacks, world, resumed)
+    training = begin(recipe, prepared(found.manifest), reader, world, Path(spec.checkpoints))
+    validation = evaluation_dataset(found, "validation", recipe.train.global_batch, rank=world.rank, size=world.size)
+    fit(training, reader, make_callbacks(training, validation, Path(spec.checkpoints)))
     if world.rank == 0:
-        save_model(recipe, facts, model, Path(spec.output), resumed, history, settings, stopping)
+        save_model(training, Path(spec.output))
+
+
+@dataclass(frozen=True)
+class Training:
+    """One rank's part of a training, ready to go on: the model has its weights, `history` its finished epochs."""
+
+    recipe: Recipe
+    facts: Prepared
+    world: World
+    plan: Plan
+    model: keras.Model
+    resumed: Checkpoint | None
+    stopping: keras.callbacks.EarlyStopping | None
+    history: list[dict[str, Any]]  # grows by an entry an epoch
 
 
 def open_prepared(folder: Path) -> Found:
@@ -102,6 +105,18 @@ def make_deterministic(seed: int) -> None:
         limit = os.environ.get(f"TF_NUM_{threads.upper()}OP_THREADS")
         if limit:
             getattr(tf.config.threading, f"set_{threads}_op_parallelism_threads")(int(limit))
+
+
+def begin(recipe: Recipe, facts: Prepared, reader: SplitReader, world: World, folder: Path) -> Training:
+    """A compiled model at the newest checkpoint in `folder`, or at its start. Collective."""
+    settings = recipe.train
+    plan = Plan(reader.rows_per_file, settings.global_batch, settings.lanes, settings.seed)
+    model = build_model(recipe, facts)
+    share = len(plan.lanes_of(world.rank, world.size)) / plan.lanes
+    compile_model(model, settings, all_reduce_gradients(make_optimizer(settings.optimizer), world, share), plan.num_steps)
+    resumed = restore(folder, model, world)
+    history = list(resumed.history) if resumed else []
+    return Training(recipe, facts, world, plan, model, resumed, make_stopping(settings), history)
 
 
 def build_model(recipe: Recipe, facts: Prepared) -> keras.Model:
@@ -123,7 +138,12 @@ def build_model(recipe: Recipe, facts: Prepared) -> keras.Model:
 
 
 def make_optimizer(settings: Optimizer) -> keras.Optimizer:
-    kinds = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "rmsprop": keras.optimizers.RMSprop}
+    kinds = {
+        "sgd": keras.optimizers.SGD,
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "rmsprop": keras.optimizers.RMSprop,
+    }
     options = {name: value for name in ("momentum", "weight_decay") if (value := getattr(settings, name)) is not None}
     return kinds[settings.name](learning_rate=settings.learning_rate, **options)
 
@@ -155,9 +175,12 @@ def restore(folder: Path, model: keras.Model, world: World) -> Checkpoint | None
     found, warnings = checkpoints.newest(folder)
     for warning in warnings:
         tell({"warning": warning}) if world.rank == 0 else None
-    position = world.from_rank_0(np.asarray([found.epoch, found.step] if found else [0, 0], np.int64)).tolist()
-    if found is not None and [found.epoch, found.step] != position:
-        raise DataError(f"Ranks see different checkpoints in {folder}: rank {world.rank} {[found.epoch, found.step]}, rank 0 {position}. Expected a shared folder.")
+    mine = [found.epoch, found.step] if found else [0, 0]
+    position = world.from_rank_0(np.asarray(mine, np.int64)).tolist()
+    if found is not None and mine != position:
+        raise DataError(
+            f"Ranks see different checkpoints in {folder}: rank {world.rank} {mine}, rank 0 {position}. Expected a shared folder."
+        )
     variables = [*model.variables, *model.optimizer.variables]
     if found is not None:
         for variable, value in zip(variables, [*found.arrays["model"], *found.arrays["optimizer"]], strict=True):
@@ -174,43 +197,45 @@ def offset_random_seeds(model: keras.Model, rank: int) -> None:
             variable.assign(variable.numpy() + np.asarray([rank, 0], variable.dtype))
 
 
-def fit(
-    model: keras.Model, reader: SplitReader, plan: Plan, settings: Train, callbacks: OneTraining, world: World, resumed: Checkpoint | None
-) -> None:
+def make_callbacks(training: Training, validation: tf.data.Dataset, folder: Path) -> OneTraining:
+    """In the order that callbacks.py asks for."""
+    settings, world, num_steps = training.recipe.train, training.world, training.plan.num_steps
+    stopping, history = training.stopping, training.history
+    news = News(tell if world.rank == 0 else lambda event: None, history, num_steps)
+    saver = Checkpoints(world, folder, num_steps, settings.checkpoint_steps, stopping, history)
+    saver.resumed = training.resumed
+    order = [ExactMetrics(world, validation), *([stopping] if stopping else []), news, RankZeroDecides(world), saver]
+    return OneTraining(order, training.model, epochs=settings.epochs, steps=num_steps, verbose=0)
+
+
+def fit(training: Training, reader: SplitReader, callbacks: OneTraining) -> None:
+    model, world, resumed, epochs = training.model, training.world, training.resumed, training.recipe.train.epochs
     first = Position(resumed.epoch, resumed.step) if resumed else Position()
     is_over = resumed is not None and bool(resumed.callbacks["stop_training"])
-    if is_over or first.epoch >= settings.epochs:  # killed between the last checkpoint and the model's file
+    if is_over or first.epoch >= epochs:  # killed between the last checkpoint and the model's file
         callbacks.on_train_begin()
-    for epoch in range(first.epoch, 0 if is_over else settings.epochs):
+    for epoch in range(first.epoch, 0 if is_over else epochs):
         start = Position(epoch, first.step if epoch == first.epoch else 0)
-        dataset = training_dataset(reader, plan, rank=world.rank, size=world.size, start=start)
+        dataset = training_dataset(reader, training.plan, rank=world.rank, size=world.size, start=start)
         model.fit(dataset, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks, shuffle=False, verbose=0)
         if model.stop_training:
             break
     callbacks.finish()
 
 
-def save_model(
-    recipe: Recipe,
-    facts: Prepared,
-    model: keras.Model,
-    output: Path,
-    resumed: Checkpoint | None,
-    history: list[dict[str, Any]],
-    settings: Train,
-    stopping: keras.callbacks.EarlyStopping | None,
-) -> None:
+def save_model(training: Training, output: Path) -> None:
     """The model alone, as Keras writes it: rebuilt, so that neither our optimizer nor its state is in the file."""
-    clean = build_model(recipe, facts)
-    clean.set_weights(model.get_weights())
+    clean = build_model(training.recipe, training.facts)
+    clean.set_weights(training.model.get_weights())
     clean.save(output / "model.keras")
     digest = hashlib.sha256()
     for weight in clean.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())
+    stopping, resumed, history = training.stopping, training.resumed, training.history
     record = {
         "num_parameters": clean.count_params(),
         "best_epoch": stopping.best_epoch + 1 if stopping is not None else len(history),
-        "stopped_early": len(history) < settings.epochs,
+        "stopped_early": len(history) < training.recipe.train.epochs,
         "resumed_from": f"epoch {resumed.epoch + 1}, step {resumed.step}" if resumed else None,
         "weight_digest": digest.hexdigest(),
         "history": history,
