@@ -37,19 +37,21 @@ def build(
     Source: the VGG pattern of Simonyan & Zisserman 2015, arXiv:1409.1556, section 2, at small scale.
     """
     if min(image_shape[:2]) < 2**depth:
-        raise ValueError(f"depth={depth} halves the image {depth} times. Expected height and width >= {2**depth}. Received: image_shape={image_shape}")
-    inputs = keras.Input(image_shape, dtype="uint8", name="image")                                      # (B, H, W, C) 0 to 255
+        raise ValueError(
+            f"depth={depth} halves the image {depth} times. Expected height and width >= {2**depth}. Received: image_shape={image_shape}"
+        )
+    inputs = keras.Input(image_shape, dtype="uint8", name="image")  # (B, H, W, C) 0 to 255
     hidden = layers.Normalization(mean=pixel_mean, variance=[s * s for s in pixel_std], name="pixels")(inputs)  # (B, H, W, C)
     for index in range(depth):
-        hidden = block(hidden, filters * 2**index, name=f"block_{index}")                               # (B, H/2, W/2, F * 2**i)
-    hidden = layers.Flatten(name="flatten")(hidden)                                                     # (B, …)
-    hidden = layers.Dense(filters * 4, activation="relu", name="hidden")(hidden)                        # (B, 4F)
-    hidden = layers.Dropout(dropout, name="dropout")(hidden)                                            # (B, 4F)
-    logits = layers.Dense(num_classes, dtype="float32", name="logits")(hidden)                          # (B, K) float32 even in mixed precision
+        hidden = block(hidden, filters * 2**index, name=f"block_{index}")  # (B, H/2, W/2, F * 2**i)
+    hidden = layers.Flatten(name="flatten")(hidden)  # (B, …)
+    hidden = layers.Dense(filters * 4, activation="relu", name="hidden")(hidden)  # (B, 4F)
+    hidden = layers.Dropout(dropout, name="dropout")(hidden)  # (B, 4F)
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(hidden)  # (B, K) float32 even in mixed precision
     return keras.Model(inputs, logits, name="cnn")
 
 
 def block(images: keras.KerasTensor, filters: int, *, name: str) -> keras.KerasTensor:
-    hidden = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"{name}_a")(images)     # (B, H, W, F)
-    hidden = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"{name}_b")(hidden)     # (B, H, W, F)
-    return layers.MaxPooling2D(2, name=f"{name}_pool")(hidden)                                          # (B, H/2, W/2, F)
+    hidden = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"{name}_a")(images)  # (B, H, W, F)
+    hidden = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"{name}_b")(hidden)  # (B, H, W, F)
+    return layers.MaxPooling2D(2, name=f"{name}_pool")(hidden)  # (B, H/2, W/2, F)

@@ -16,10 +16,10 @@ def build(num_features: int, num_classes: int, *, width: int = 64, depth: int = 
         depth: hidden layers, at least 1.
         dropout: share of each hidden layer dropped in training, [0, 1).
     """
-    inputs = keras.Input((num_features,), dtype="float32", name="features")                             # (B, F)
+    inputs = keras.Input((num_features,), dtype="float32", name="features")  # (B, F)
     hidden = inputs
     for index in range(depth):
         hidden = layers.Dense(width, activation="relu", kernel_initializer="he_normal", name=f"hidden_{index}")(hidden)  # (B, W)
-        hidden = layers.Dropout(dropout, name=f"dropout_{index}")(hidden)                               # (B, W)
-    logits = layers.Dense(num_classes, dtype="float32", name="logits")(hidden)                          # (B, K)
+        hidden = layers.Dropout(dropout, name=f"dropout_{index}")(hidden)  # (B, W)
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(hidden)  # (B, K)
     return keras.Model(inputs, logits, name="mlp")

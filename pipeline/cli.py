@@ -34,9 +34,20 @@ JOBS: dict[Stage, Callable[[Request], Outcome]] = {
 
 RecipePath = Annotated[Path, typer.Argument(help="A recipe, e.g. conf/digits.yaml.", metavar="RECIPE", show_default=False)]
 Root = Annotated[Path, typer.Option("--root", envvar="LONGHAUL_ROOT", help="Where runs and the model registry are kept.")]
-Date = Annotated[str | None, typer.Option("--date", help="Logical date of a scheduled run, ISO 8601 with a zone, e.g. 2026-01-03T00:00:00+00:00.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a value: --set train.epochs=3. May be repeated.", metavar="KEY=VALUE")]
+Date = Annotated[
+    str | None,
+    typer.Option("--date", help="Logical date of a scheduled run, ISO 8601 with a zone, e.g. 2026-01-03T00:00:00+00:00."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a value: --set train.epochs=3. May be repeated.", metavar="KEY=VALUE"),
+]
 Force = Annotated[bool, typer.Option("--force", help="Do the work again, even where a finished result is found.")]
+Start = Annotated[
+    str | None,
+    typer.Option("--from", help=f"Do this stage and all after it again: {', '.join(STAGES)}.", metavar="STAGE"),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the recipe and say what would be done; do nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON line on stdout; everything for people on stderr.")]
 
 app = typer.Typer(
@@ -45,7 +56,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Raw data to a registered model: prepare, train, evaluate, register.",
-    epilog="Exit codes: 0 done, 2 recipe or flag wrong, 3 data wrong, 4 machine or service failed (try again), 5 gate said no, 143 interrupted.",
+    epilog="Exit codes: 0 done, 2 recipe or flag wrong, 3 data wrong, 4 machine or service failed (try again), 5 gate said no, "
+    "143 interrupted.",
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at recipes: their schema, their resolved values, what is wrong with them.")
 app.add_typer(config_app, name="config")
@@ -64,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def interrupt(number: int, _frame: object) -> None:
-    raise Interrupted(f"Stopped by {signal.Signals(number).name}. Finished stages and checkpoints are kept; the same command goes on from there.")
+    name = signal.Signals(number).name
+    raise Interrupted(f"Stopped by {name}. Finished stages and checkpoints are kept; the same command goes on from there.")
 
 
 def fail(error: LonghaulError | Interrupted) -> None:
@@ -83,8 +96,8 @@ def run(
     date: Date = None,
     overrides: Overrides = None,
     force: Force = False,
-    start: Annotated[str | None, typer.Option("--from", help=f"Do this stage and all after it again: {', '.join(STAGES)}.", metavar="STAGE")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and say what would be done; do nothing.")] = False,
+    start: Start = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Run all four stages; what is finished and intact is found again."""
     if start is not None and start not in STAGES:
@@ -92,7 +105,7 @@ def run(
     console = Console()
     checked, this_run = open_run(recipe, root, date, overrides)
     console.line(f"{checked.name}  run {this_run.run_id}  in {this_run.folder}", style="bold")
-    again = STAGES if force else STAGES[STAGES.index(start) :] if start else ()  # type: ignore[arg-type]  # checked above
+    again = STAGES if force else STAGES[STAGES.index(start) :] if start else ()
     if dry_run:
         for stage in STAGES:
             console.line(f"{stage:<9} {describe_outcome(this_run, stage, again=stage in again)}")
@@ -138,7 +151,12 @@ def add_stage_command(stage: Stage) -> None:
 
     @app.command(stage, help=STAGE_HELP[stage], epilog=f"Example: `pipeline {stage} conf/iris.yaml --root runs`")
     def command(
-        recipe: RecipePath, root: Root = Path("runs"), date: Date = None, overrides: Overrides = None, force: Force = False, as_json: AsJson = False
+        recipe: RecipePath,
+        root: Root = Path("runs"),
+        date: Date = None,
+        overrides: Overrides = None,
+        force: Force = False,
+        as_json: AsJson = False,
     ) -> None:
         one_stage(stage, recipe, root, date, overrides, force, as_json)
 

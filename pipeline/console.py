@@ -47,8 +47,10 @@ class Console:
         if not self.rich.is_terminal:
             yield _PlainMeter(self, label, total)
             return
-        columns = (SpinnerColumn(), TextColumn(f"{label:<10}"), BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
-        with Progress(*columns, console=self.rich, transient=True, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False) as bar:
+        title, comment = TextColumn(f"{label:<10}"), TextColumn("{task.fields[note]}")
+        columns = (SpinnerColumn(), title, BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn(), comment)
+        bar = Progress(*columns, console=self.rich, transient=True, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
+        with bar:
             task = bar.add_task(label, total=total, note="")
             yield lambda done, note="": bar.update(task, completed=done, note=escape(note))
 

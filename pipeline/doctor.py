@@ -167,7 +167,7 @@ def check_disk(root: Path) -> Finding:
     return Finding("disk", False, problem, "pipeline run --root <a folder on another disk>")
 
 
-def check_shared(folder: Path = Path("/dev/shm")) -> Finding:  # noqa: S108 - measured, not written
+def check_shared(folder: Path = Path("/dev/shm")) -> Finding:  # measured, not written
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         return Finding("shared memory", False, f"{folder} cannot be written; multiprocessing needs it", f"mount -t tmpfs tmpfs {folder}")
     size_mb = shutil.disk_usage(folder).total // (1 << 20)

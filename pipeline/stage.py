@@ -129,7 +129,9 @@ def _publish(request: Request, stage: Stage, key: str, inputs: Mapping[str, Foun
         )
         return Outcome(Found(attempts.publish(attempt, manifest), attempt.stage_folder), None)
     except OSError as error:
-        raise InfrastructureError(f"Cannot publish {attempt.folder}: {error}. Nothing was published. Check free space and permissions.") from error
+        raise InfrastructureError(
+            f"Cannot publish {attempt.folder}: {error}. Nothing was published. Check free space and permissions."
+        ) from error
 
 
 def software() -> dict[str, str]:

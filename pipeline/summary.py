@@ -23,7 +23,8 @@ def print_stage(console: Console, stage: Stage, outcome: Outcome) -> None:
     if outcome.reused_from is None:
         console.line(f"{stage:<9} {result(stage, outcome)}  in {outcome.manifest.seconds:.1f} s")
     else:
-        console.line(f"{stage:<9} reused from run {outcome.reused_from}, finished {age(outcome)}  {short(outcome.found.folder)}", style="green")
+        text = f"reused from run {outcome.reused_from}, finished {age(outcome)}  {short(outcome.found.folder)}"
+        console.line(f"{stage:<9} {text}", style="green")
 
 
 def describe_outcome(run: Run, stage: Stage, *, again: bool) -> str:
@@ -31,7 +32,9 @@ def describe_outcome(run: Run, stage: Stage, *, again: bool) -> str:
     published = read_published(run.stage(stage))
     if published is None:
         return "would be done (or found in another run with the same key)"
-    return "would be done again" if again else f"has a result of {published.started_at}; would be checked and reused if nothing it read has changed"
+    if again:
+        return "would be done again"
+    return f"has a result of {published.started_at}; would be checked and reused if nothing it read has changed"
 
 
 def result(stage: Stage, outcome: Outcome) -> str:
@@ -69,8 +72,9 @@ def accuracy(found: Evaluated) -> str:
 
 def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[Stage, Outcome]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name, justify in (("stage", "left"), ("rows", "right"), ("time", "right"), ("output", "left")):
-        table.add_column(name, justify=justify, no_wrap=name != "output", overflow="fold")  # type: ignore[arg-type]
+    for name in ("stage", "rows", "time", "output"):
+        is_number = name in ("rows", "time")
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=name != "output", overflow="fold")
     for stage, outcome in outcomes.items():
         seconds = f"{outcome.manifest.seconds:.1f} s" if outcome.reused_from is None else "reused"
         table.add_row(stage, num_rows(stage, outcomes), seconds, escape(short(outcome.found.folder)))
@@ -80,7 +84,8 @@ def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[St
     console.line("")
     console.rich.print(table, soft_wrap=True)
     console.line("")
-    console.line(f"accuracy  {accuracy(evaluated)[9:]}, on {evaluated.rows:,} test rows; always the most frequent class: {evaluated.baseline_accuracy:.4f}")
+    baseline = f"always the most frequent class: {evaluated.baseline_accuracy:.4f}"
+    console.line(f"accuracy  {accuracy(evaluated)[9:]}, on {evaluated.rows:,} test rows; {baseline}")
     console.line(f"model     {registered.model} version {registered.version}, alias {registered.alias}, in {run.registry}")
     console.line(f"report    {short(report)}")
     console.line("next      make ui                                  look at the registry")

@@ -150,7 +150,8 @@ from pipeline.manifest import Manifest, describe_files
 folder, key, start = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 attempt = begin(folder)
 (attempt.files / "part.txt").write_text(key)
-manifest = Manifest(stage="prepare", recipe="demo", run_id="r", key=key, attempt=attempt.published_name, started_at="", seconds=0, files=describe_files(attempt.files), facts={})
+about = dict(stage="prepare", recipe="demo", run_id="r", key=key, started_at="", seconds=0, facts={})
+manifest = Manifest(**about, attempt=attempt.published_name, files=describe_files(attempt.files))
 time.sleep(max(0, start - time.time()))
 try:
     publish(attempt, manifest)
@@ -162,10 +163,8 @@ except Exception as error:
 
 def test_of_many_processes_that_publish_at_once_one_wins_and_nothing_is_mixed(run):
     start = time.time() + 3
-    racers = [
-        subprocess.Popen([sys.executable, "-c", RACE, str(run.stage("prepare")), f"key{index}", str(start)], stdout=subprocess.PIPE, text=True)
-        for index in range(6)
-    ]
+    command = [sys.executable, "-c", RACE, str(run.stage("prepare"))]
+    racers = [subprocess.Popen([*command, f"key{index}", str(start)], stdout=subprocess.PIPE, text=True) for index in range(6)]
     said = [racer.communicate(timeout=60)[0].strip() for racer in racers]
     assert sorted(said) == ["InfrastructureError"] * 5 + ["published"]
     manifest = read_published(run.stage("prepare"))

@@ -120,8 +120,8 @@ def macro_f1(cells: Integers, true: Integers, predicted: Integers, num_classes: 
         (R,) in [0, 1].
     """
     is_hit = true == predicted
-    hits = sums_by(cells[:, is_hit], true[is_hit], num_classes)                                     # (R, K)
-    occurrences = sums_by(cells, true, num_classes) + sums_by(cells, predicted, num_classes)        # (R, K)
+    hits = sums_by(cells[:, is_hit], true[is_hit], num_classes)  # (R, K)
+    occurrences = sums_by(cells, true, num_classes) + sums_by(cells, predicted, num_classes)  # (R, K)
     f1 = np.divide(2 * hits, occurrences, out=np.zeros(hits.shape), where=occurrences > 0)
     return np.asarray(f1.sum(axis=1) / (occurrences > 0).sum(axis=1))
 

@@ -68,7 +68,10 @@ def test_a_signal_is_a_negative_code(tmp_path):
 
 def test_told_to_stop_ends_those_too_that_ignore_sigterm(tmp_path):
     script = f"(trap '' TERM; sh -c 'echo $$ > deaf; {FOREVER}') & trap 'echo stopping >&2; exit 143' TERM; echo $$ > leader; {FOREVER}"
-    is_up = lambda: all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in ("deaf", "leader"))  # noqa: E731
+
+    def is_up() -> bool:
+        return all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in ("deaf", "leader"))
+
     ended = run(script, tmp_path, told_to_stop=is_up)
     assert (ended.code, ended.last_lines[-1]) == (143, "stopping")
     assert not is_alive(tmp_path / "deaf") and not is_alive(tmp_path / "leader")

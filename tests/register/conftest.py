@@ -72,5 +72,3 @@ def world(evaluated_root, tmp_path) -> World:
 def forget():
     """Remove what a stage published, as if the process had died before publishing it."""
     return lambda request, stage: shutil.rmtree(request.run.stage(stage))
-
-

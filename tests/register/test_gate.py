@@ -85,6 +85,4 @@ def test_a_gate_without_conditions_passes():
 def test_a_rejection_lists_only_what_does_not_hold_with_expected_and_received():
     gate = Gate(accuracy=Limit(min=0.95), macro_f1=Limit(min=0.1))
     result = evaluated(accuracy=0.9, macro_f1=0.9)
-    assert explain_rejection(decide(gate, result, None), result) == (
-        "  expected accuracy >= 0.95, received 0.9 (95 % interval 0.9 to 0.9)"
-    )
+    assert explain_rejection(decide(gate, result, None), result) == ("  expected accuracy >= 0.95, received 0.9 (95 % interval 0.9 to 0.9)")
