@@ -17,7 +17,7 @@ from pipeline import attempt as attempts
 from pipeline.attempt import Attempt, Found
 from pipeline.config import Recipe
 from pipeline.console import Console
-from pipeline.errors import DataError, InfrastructureError
+from pipeline.errors import DataError, GateRejected, InfrastructureError, Interrupted
 from pipeline.manifest import Input, Manifest, describe_files, digest_of, verify
 from pipeline.paths import Run, Stage
 
@@ -73,8 +73,11 @@ def run_stage(
     try:
         done = work(attempt)
         return _publish(request, stage, key, inputs, attempt, done)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(attempt.files, ignore_errors=True)  # the log stays until the next attempt, for whoever reads the error
+        if not isinstance(error, (DataError, GateRejected, Interrupted)):
+            for log in sorted(path for path in attempt.log.iterdir() if path.stat().st_size):
+                request.console.note(f"log  {log}")
         raise
 
 

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         world = detect_world()
         train(Spec.read(Path(arguments[0])), world)
     except LonghaulError as error:
-        tell({"rank": world.rank, "error": str(error)[:3000]})
+        tell({"rank": world.rank, "error": str(error)})
         return error.exit_code
     except Exception as error:
         text = f"{type(error).__name__}: {str(error)[:1000]}"
@@ -58,10 +58,11 @@ def end_with_parent() -> None:
 
 
 def tell(event: Mapping[str, Any]) -> None:
-    """A line to the launcher, if there is one; short enough for a pipe to take it whole."""
+    """A line to the launcher, if there is one; texts are cut so that a pipe takes the line whole (4,096 bytes)."""
     descriptor = os.environ.get(EVENTS_FD)
     if descriptor is not None:
-        os.write(int(descriptor), (json.dumps(event) + "\n").encode()[:4096])
+        short = {name: value[:900] if isinstance(value, str) else value for name, value in event.items()}
+        os.write(int(descriptor), (json.dumps(short, ensure_ascii=False) + "\n").encode())
 
 
 def train(spec: Spec, world: World) -> None:
