@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -143,16 +142,17 @@ def test_a_leftover_of_a_writer_is_never_published(run):
 
 
 RACE = """
-import sys, time
+import sys
 from pathlib import Path
 from pipeline.attempt import begin, publish
 from pipeline.manifest import Manifest, describe_files
-folder, key, start = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+folder, key = Path(sys.argv[1]), sys.argv[2]
 attempt = begin(folder)
 (attempt.files / "part.txt").write_text(key)
 about = dict(stage="prepare", recipe="demo", run_id="r", key=key, started_at="", seconds=0, facts={})
 manifest = Manifest(**about, attempt=attempt.published_name, files=describe_files(attempt.files))
-time.sleep(max(0, start - time.time()))
+print("ready", flush=True)
+sys.stdin.readline()
 try:
     publish(attempt, manifest)
     print("published")
@@ -162,9 +162,12 @@ except Exception as error:
 
 
 def test_of_many_processes_that_publish_at_once_one_wins_and_nothing_is_mixed(run):
-    start = time.time() + 3
     command = [sys.executable, "-c", RACE, str(run.stage("prepare"))]
-    racers = [subprocess.Popen([*command, f"key{index}", str(start)], stdout=subprocess.PIPE, text=True) for index in range(6)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    racers = [subprocess.Popen([*command, f"key{index}"], **pipes) for index in range(6)]
+    assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 6  # all have begun before any publishes
+    for racer in racers:
+        racer.stdin.write("\n")
     said = [racer.communicate(timeout=60)[0].strip() for racer in racers]
     assert sorted(said) == ["InfrastructureError"] * 5 + ["published"]
     manifest = read_published(run.stage("prepare"))
