@@ -48,7 +48,8 @@ class Console:
             yield _PlainMeter(self, label, total)
             return
         title, comment = TextColumn(f"{label:<10}"), TextColumn("{task.fields[note]}")
-        columns = (SpinnerColumn(), title, BarColumn(32), MofNCompleteColumn(), TimeElapsedColumn(), comment)
+        counted = () if total is None else (MofNCompleteColumn(),)
+        columns = (SpinnerColumn(), title, BarColumn(32), *counted, TimeElapsedColumn(), comment)
         bar = Progress(*columns, console=self.rich, transient=True, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
         with bar:
             task = bar.add_task(label, total=total, note="")
@@ -61,7 +62,7 @@ class _PlainMeter:
         self.shown_at, self.shown = time.monotonic(), ""
 
     def __call__(self, done: float, note: str = "") -> None:
-        text = f"{self.label:<9} {done:g}{'' if self.total is None else f'/{self.total:g}'}  {note}".rstrip()
+        text = f"{self.label:<9} {'' if self.total is None else f'{done:g}/{self.total:g}  '}{note}".rstrip()
         is_due = time.monotonic() - self.shown_at >= PLAIN_INTERVAL_S
         if is_due and text != self.shown:
             self.console.line(text)

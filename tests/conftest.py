@@ -117,3 +117,11 @@ def table_recipe(tmp_path: Path) -> WriteRecipe:
         return config.load(path)
 
     return write
+
+
+COST = ("tf", "spark", "e2e", "airflow")  # markers, cheap to dear; a test without any is cheaper still
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first, so that a plain mistake is told in seconds."""
+    items.sort(key=lambda item: max((COST.index(marker.name) + 1 for marker in item.iter_markers() if marker.name in COST), default=0))

@@ -15,7 +15,6 @@ import csv
 import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import unquote
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -111,9 +110,11 @@ def read_images(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFr
     reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
     files = reader.load(escape_glob(str(source.base)) if source.is_folder else [escape_glob(str(path)) for path in source.files])
     image, label = recipe.names("image")[0], recipe.label
+    empty = spark.createDataFrame([(str(path), b"") for path in source.empty], "path string, content binary")
     schema = f"`{image}` binary, `{label}` string, {REASON} string, {RAW} string, {KEY} string"
     shape = recipe.columns[image].shape or (0, 0, 1)
-    rows = files.select("path", "content").mapInArrow(decoder(str(source.base), shape), schema)
+    decode_batches = decoder(str(source.base), shape, [image, label, REASON, RAW, KEY])
+    rows = files.select("path", "content").unionByName(empty).mapInArrow(decode_batches, schema)
     rows = rows.withColumn(RULE, F.when(F.col(REASON).isNotNull(), F.lit("unreadable")))
     pixels_and_label = F.concat(image, F.lit(b"\x00"), F.encode(label, "UTF-8"))
     declared = F.when(F.col(REASON).isNull(), pixels_and_label).otherwise(F.encode(KEY, "UTF-8"))
@@ -124,7 +125,7 @@ def escape_glob(path: str) -> str:
     return "".join(f"\\{character}" if character in "*?[]{}\\" else character for character in path)
 
 
-def decoder(base: str, shape: tuple[int, int, int]) -> ArrowFunction:
+def decoder(base: str, shape: tuple[int, int, int], names: list[str]) -> ArrowFunction:
     def decode_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             paths, contents = (column.to_pylist() for column in batch.columns)
@@ -132,7 +133,7 @@ def decoder(base: str, shape: tuple[int, int, int]) -> ArrowFunction:
             columns = list(zip(*rows, strict=True)) or [()] * 5
             yield pa.RecordBatch.from_arrays(
                 [pa.array(column, pa.binary() if index == 0 else pa.string()) for index, column in enumerate(columns)],
-                names=["image", "label", REASON, RAW, KEY],
+                names=names,
             )
 
     return decode_batches
@@ -140,7 +141,7 @@ def decoder(base: str, shape: tuple[int, int, int]) -> ArrowFunction:
 
 def decode_file(path: str, content: bytes, base: str, shape: tuple[int, int, int]) -> tuple[bytes | None, str, str | None, str, str]:
     """(packed pixels or None, label, reason or None, raw, key) of one image file."""
-    plain = unquote(path.removeprefix("file:")).replace("//", "/")
+    plain = "/" + path.removeprefix("file:").lstrip("/")
     key = plain.removeprefix(base).lstrip("/")
     label = plain.rsplit("/", 2)[-2]
     try:

@@ -16,11 +16,12 @@ SUFFIXES = {"csv": (".csv", ".csv.gz", ".tsv", ".txt"), "parquet": (".parquet",)
 
 @dataclass(frozen=True)
 class RawFiles:
-    """The listing of a source. `base` is the folder that row keys are relative to; `is_folder`: all of it is the source."""
+    """The listing of a source, as absolute paths; links are not followed into other names."""
 
-    base: Path
-    is_folder: bool
+    base: Path  # the folder that row keys are relative to
+    is_folder: bool  # all of `base` is the source
     files: tuple[Path, ...]
+    empty: tuple[Path, ...]  # those of `files` without a byte, which Spark passes over without a word
     num_bytes: int
     digest: str  # of every file's path, size and modification time
 
@@ -46,7 +47,8 @@ def list_files(source: Source, root: Path) -> RawFiles:
             f"No input rows: source.path {source.path} holds {len(files)} files{expected}, 0 bytes in all. Nothing was read or published."
         )
     listing = [[file.relative_to(base).as_posix(), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
-    return RawFiles(base.resolve(), path.is_dir(), tuple(file.resolve() for file in files), num_bytes, digest_of(listing))
+    empty = tuple(file.absolute() for file, stat in stats if not stat.st_size)
+    return RawFiles(base.absolute(), path.is_dir(), tuple(file.absolute() for file in files), empty, num_bytes, digest_of(listing))
 
 
 def is_wanted(file: Path, folder: Path, source: Source) -> bool:

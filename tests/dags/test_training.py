@@ -12,7 +12,15 @@ PROJECT = Path(__file__).resolve().parents[2]
 RECIPES = {recipe.name: recipe for recipe in map(config.load, sorted((PROJECT / "conf").glob("*.yaml")))}
 STAGES = ["prepare", "train", "evaluate", "register"]
 
-LIGHT = {"config", "config_errors", "errors", "manifest", "model_arguments", "recipe_file"}  # of pipeline: what reading a recipe takes
+LIGHT = {
+    "config",
+    "config_errors",
+    "errors",
+    "manifest",
+    "model_arguments",
+    "recipe_checks",
+    "recipe_file",
+}  # of pipeline: what reading a recipe takes
 PARSE_LIMIT_S = 1.5  # of processor time over `import airflow.sdk`, for all recipes; about 0.2 s when nothing else runs
 
 pytestmark = pytest.mark.airflow

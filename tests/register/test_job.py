@@ -32,7 +32,7 @@ def test_the_first_model_becomes_version_1_with_the_alias_and_all_its_evidence(w
     assert (facts.version, facts.previous_version, world.champion, world.versions) == (1, None, 1, {1: "manual-aaaaaaaa"})
     assert [condition.holds for condition in facts.conditions] == [True, True]
     assert (run.info.status, run.info.run_name, run.data.tags["gate"]) == ("FINISHED", "manual-aaaaaaaa", "accepted")
-    assert (run.data.params["train.optimizer.name"], run.data.params["columns.species.role"]) == ("adam", "label")
+    assert (run.data.params["train.optimizer.name"], run.data.params["columns.species.role"]) == ("adamw", "label")
     assert (run.data.metrics["test/accuracy"], run.data.metrics["test/rows"]) == (0.9, 40)
     assert [point.step for point in world.client.get_metric_history(facts.mlflow_run_id, "epoch/val_loss")] == [1, 2, 3]
     paths = {item.path for item in world.client.list_artifacts(facts.mlflow_run_id)}
