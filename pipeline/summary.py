@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,8 +90,14 @@ def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[St
     console.line(f"accuracy  {accuracy(evaluated)[9:]}, on {evaluated.rows:,} test rows; {baseline}")
     console.line(f"model     {registered.model} version {registered.version}, alias {registered.alias}, in {run.registry}")
     console.line(f"report    {short(report)}")
-    console.line("next      make ui                                  look at the registry")
-    console.line(f"          pipeline run {recipe} --set train.epochs=3   try a change; what it does not touch is reused")
+    console.line(f"next      {typed()} run {short(recipe)} --set train.epochs=3    try a change; what it does not touch is found again")
+    console.line(f"          {typed('mlflow')} ui --backend-store-uri {run.registry}    look at the registry on http://127.0.0.1:5000")
+
+
+def typed(name: str = "pipeline") -> str:
+    """How a person types a command of this environment: by name if their shell finds it, else by path."""
+    command = Path(sys.executable).parent / name
+    return name if shutil.which(name) == str(command) else short(command)
 
 
 def num_rows(stage: Stage, outcomes: Mapping[Stage, Outcome]) -> str:

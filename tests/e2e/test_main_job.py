@@ -100,7 +100,7 @@ def test_forced_the_whole_run_is_done_again_with_the_same_content(iris_run, copy
     mine = copy_of(iris_run)
     before = read_published(mine.run.stage("prepare"))
     again = pipeline("run", mine.path, "--force", root=mine.root)
-    assert again.code == 0 and "reused" not in again.out, again.err
+    assert again.code == 0 and "reused from" not in again.out, again.err
     after = read_published(mine.run.stage("prepare"))
     assert before.attempt != after.attempt and before.content_digest == after.content_digest
     assert Trained.model_validate(facts(mine, "train")).weight_digest == Trained.model_validate(facts(iris_run, "train")).weight_digest
@@ -136,7 +136,8 @@ def test_a_model_that_its_gate_refuses_is_not_registered(iris_run, copy_of):
     mine = copy_of(iris_run)
     refused = pipeline("run", mine.path, "--set", "register.gate.accuracy.min=1.01", root=mine.root)
     assert refused.code == 5 and "gate rejected" in refused.err and "1.01" in refused.err
-    assert "evaluate  reused" in refused.out
+    assert "train     reused" in refused.out
+    assert not (mine.root / "iris").joinpath(f"manual-{refused.out.split('manual-')[1][:8]}", "register", "manifest.json").exists()
 
 
 @pytest.mark.parametrize(
