@@ -57,7 +57,13 @@ def step_plan(request: Request, prepared: Found) -> Plan:
 def train(request: Request, prepared: Found, plan: Plan, checkpoints: Path, attempt: Attempt) -> Work:
     settings = request.recipe.train
     spec = attempt.folder / "spec.json"
-    Spec(request.recipe.resolved(), str(prepared.folder.resolve()), str(checkpoints.resolve()), str(attempt.files.resolve())).write(spec)
+    Spec(
+        recipe=request.recipe.resolved(),
+        prepared=str(prepared.folder.resolve()),
+        prepared_digest=prepared.manifest.digest,
+        checkpoints=str(checkpoints.resolve()),
+        output=str(attempt.files.resolve()),
+    ).write(spec)
     with request.console.meter("train", settings.epochs * plan.num_steps) as meter:
         meter(0, f"starting {settings.ranks} ranks of {plan.num_steps} steps an epoch")
         launch(

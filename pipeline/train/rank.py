@@ -68,7 +68,7 @@ def tell(event: Mapping[str, Any]) -> None:
 def train(spec: Spec, world: World) -> None:
     """Train to the end from the newest checkpoint, or from the start; rank 0 writes the model and what happened."""
     recipe = Recipe.model_validate_json(json.dumps(spec.recipe))
-    found = open_prepared(Path(spec.prepared))
+    found = open_prepared(Path(spec.prepared), spec.prepared_digest)
     make_deterministic(recipe.train.seed)
     reader = SplitReader.open(found, "train")
     training = begin(recipe, prepared(found.manifest), reader, world, Path(spec.checkpoints))
@@ -92,10 +92,11 @@ class Training:
     history: list[dict[str, Any]]  # grows by an entry an epoch
 
 
-def open_prepared(folder: Path) -> Found:
+def open_prepared(folder: Path, digest: str) -> Found:
+    """The data that the launcher verified, and no other that was published since."""
     manifest = read_published(folder)
-    if manifest is None:
-        raise DataError(f"{folder} has no published data any more; it was there when training was launched. Run prepare again.")
+    if manifest is None or manifest.digest != digest:
+        raise DataError(f"{folder} has changed since training was launched: expected {digest[:16]}…. Run the same command again.")
     return Found(manifest, folder)
 
 

@@ -14,6 +14,7 @@ class Spec:
 
     recipe: dict[str, Any]
     prepared: str  # the prepare stage's folder, verified by the launcher
+    prepared_digest: str  # of the manifest that it verified
     checkpoints: str
     output: str
 
