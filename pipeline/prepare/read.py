@@ -97,8 +97,10 @@ def first_reason(recipe: Recipe, declared: list[str], can_be_ragged: bool) -> Co
     for name in declared:
         if recipe.columns[name].kind == "number":
             value = F.col(name).try_cast("double")
-            is_unusable = F.col(name).isNotNull() & (value.isNull() | F.isnan(value) | F.abs(value).isin(float("inf")))
-            text = F.concat(F.lit(f"{name}: "), F.col(name).try_cast("string"), F.lit(" is not a finite number"))
+            written = F.col(name).try_cast("string")
+            is_java = written.rlike("[dDfF]$")  # Java takes 5d and 5f for numbers; nobody else does
+            is_unusable = F.col(name).isNotNull() & (value.isNull() | F.isnan(value) | F.abs(value).isin(float("inf")) | is_java)
+            text = F.concat(F.lit(f"{name}: "), written, F.lit(" is not a finite number"))
             reasons.append(F.when(is_unusable, text))
         if recipe.columns[name].role in ("label", "key"):
             reasons.append(F.when(F.col(name).isNull(), F.lit(f"{name}: the {recipe.columns[name].role} is missing")))

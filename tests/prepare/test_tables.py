@@ -18,15 +18,16 @@ pytestmark = pytest.mark.spark
 
 
 def test_rows_that_do_not_parse_go_to_quarantine_with_their_reason(prepare, table_recipe, tmp_path):
-    bad = ["abc,even", "inf,odd", "1.5,", "2.5,even,extra", "nan,odd"]
+    bad = ["abc,even", "inf,odd", "1.5,", "2.5,even,extra", "nan,odd", "5d,odd"]
     source = write_csv(tmp_path / "raw.csv", many_rows() + bad)
     outcome = prepare(table_recipe(source, clean={"max_dropped": 0.2}))
     facts = prepared(outcome.manifest)
-    assert facts.accounting.rows_in == 65 and facts.accounting.rows_out == 60
-    assert facts.accounting.dropped == {"unreadable": 5}
+    assert facts.accounting.rows_in == 66 and facts.accounting.rows_out == 60
+    assert facts.accounting.dropped == {"unreadable": 6}
     assert sorted(rows(outcome, "quarantine")["reason"].to_pylist()) == [
         "label: the label is missing",
         "the line has more or fewer fields than the header",
+        "x: 5d is not a finite number",
         "x: abc is not a finite number",
         "x: inf is not a finite number",
         "x: nan is not a finite number",
