@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from pyspark import SparkContext
@@ -82,7 +83,7 @@ def spark_session(name: str, *, is_small: bool = False) -> Iterator[SparkSession
     for key, value in {**local, **FIXED}.items():
         builder = builder.config(key, value)
     try:
-        spark = builder.getOrCreate()
+        spark = start(builder)
     except Exception as error:  # no Java, a wrong one, or no cluster
         raise InfrastructureError(f"Spark did not start: {first_line(error)}. Run `pipeline doctor`.") from error
     try:
@@ -90,6 +91,12 @@ def spark_session(name: str, *, is_small: bool = False) -> Iterator[SparkSession
             yield spark
     finally:
         stop(spark, is_submitted)
+
+
+def start(builder: SparkSession.Builder) -> SparkSession:
+    """In a thread of its own: a SparkContext made in the main one takes Ctrl-C over, and its jobs look like failed ones."""
+    with ThreadPoolExecutor(max_workers=1) as starter:
+        return starter.submit(builder.getOrCreate).result()
 
 
 @contextmanager
