@@ -143,7 +143,7 @@ def sync_through_mirror(mirror: str, environment: Path, title: str, what: list[s
 
 
 def users_mirror() -> str | None:
-    """The index that the user told uv or pip to use in place of PyPI."""
+    """The index that the user told uv or pip to use in place of the lock's own."""
     for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         if os.environ.get(name):
             return os.environ[name]
@@ -152,7 +152,8 @@ def users_mirror() -> str | None:
     found = [line.split("=", 1) for line in lines if ".index-url=" in line]
     by_environment_first = sorted(found, key=lambda pair: not pair[0].startswith(":env:"))
     index = by_environment_first[0][1].strip("'\"") if found else ""
-    return index if index and not index.startswith("https://pypi.org/") else None
+    is_the_locks_own = f'registry = "{index.rstrip("/")}"' in (ROOT / "uv.lock").read_text()
+    return None if not index or is_the_locks_own else index
 
 
 def run(title: str, command: list[str | Path], *, log: str, **variables: str) -> None:
