@@ -90,7 +90,7 @@ def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[St
     console.line(f"accuracy  {accuracy(evaluated)[9:]}, on {evaluated.rows:,} test rows; {baseline}")
     console.line(f"model     {registered.model} version {registered.version}, alias {registered.alias}, in {run.registry}")
     console.line(f"report    {short(report)}")
-    console.line(f"next      {typed()} run {short(recipe)} --set train.epochs=3    try a change; what it does not touch is found again")
+    console.line(f"next      {typed()} run {short(recipe)} --set train.seed=2    try a change; what it does not touch is found again")
     console.line(f"          {typed('mlflow')} ui --backend-store-uri {run.registry}    look at the registry on http://127.0.0.1:5000")
 
 
