@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,22 +112,18 @@ def read_manifest(path: Path) -> Manifest | None:
         ) from error
 
 
-def verify(manifest: Manifest, stage_folder: Path, only: Iterable[str] | None = None) -> None:
+def verify(manifest: Manifest, stage_folder: Path) -> None:
     """Check that every file of a manifest is there, with its size and digest.
 
     Args:
         manifest: as read from `stage_folder`.
         stage_folder: the folder that holds the manifest and its attempt.
-        only: prefixes of the relative paths to check; None checks all.
 
     Raises:
         DataError: a file is missing or differs. The message names the first one, expected and received.
     """
     folder = stage_folder / manifest.attempt
-    prefixes = None if only is None else tuple(only)
     for entry in manifest.files:
-        if prefixes is not None and not entry.path.startswith(prefixes):
-            continue
         verify_file(folder / entry.path, entry, manifest.stage)
 
 
