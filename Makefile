@@ -49,8 +49,8 @@ ui: $(WORK) ## MLflow's pages over runs/, http://127.0.0.1:5000 (PORT=…)
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/mlflow ui --backend-store-uri sqlite:///runs/mlflow.db \
 	  --host 127.0.0.1 --port $(or $(PORT),5000) --workers 1
 
-bench: $(WORK) ## benchmarks against peers, all or one (ID=P1)
-	@if [ -e benchmarks/__main__.py ]; then .venv/bin/python -m benchmarks $(ID); else echo "There are no benchmarks yet."; fi
+bench: $(WORK) ## benchmarks against peers, all or one (ID=P5, ARGS=--quick)
+	@.venv/bin/python -m benchmarks $(ID) $(ARGS)
 
 doctor: $(WORK) ## what this machine has, what is wrong, and the command that mends it
 	@.venv/bin/pipeline doctor $(ARGS)

@@ -8,7 +8,7 @@ fills in by name; its keyword-only parameters are what a recipe may set under `m
 | `num_features` | width of the packed `features` vector |
 | `image_shape` | (height, width, channels) of the image tensor, uint8 |
 | `pixel_mean`, `pixel_std` | per-channel statistics of the train rows, in pixel units (0 to 255) |
-| `num_classes` | number of label classes |
+| `num_outputs` | number of label classes; 1 for regression |
 
-The last layer returns logits: the loss owns the softmax.
+The last layer is linear: of a classification it returns logits (the loss owns the softmax), of a regression the scaled label.
 """

@@ -12,7 +12,7 @@ def build(
     image_shape: tuple[int, int, int],
     pixel_mean: Sequence[float],
     pixel_std: Sequence[float],
-    num_classes: int,
+    num_outputs: int,
     *,
     filters: int = 32,
     depth: int = 2,
@@ -26,7 +26,7 @@ def build(
         image_shape: (height H, width W, channels C), uint8 pixels from 0 to 255.
         pixel_mean: (C,) of the train rows, in pixel units; the first layer subtracts it.
         pixel_std: (C,) of the train rows, in pixel units, above 0; the first layer divides by it.
-        num_classes: number K of classes, at least 2.
+        num_outputs: number K of outputs: a logit for each class, or 1 for regression.
         filters: filters F of the first block; block i has F * 2**i.
         depth: number of blocks; H and W must be at least 2**depth.
         dropout: share of the hidden units dropped in training, [0, 1).
@@ -47,8 +47,8 @@ def build(
     hidden = layers.Flatten(name="flatten")(hidden)  # (B, …)
     hidden = layers.Dense(filters * 4, activation="relu", name="hidden")(hidden)  # (B, 4F)
     hidden = layers.Dropout(dropout, name="dropout")(hidden)  # (B, 4F)
-    logits = layers.Dense(num_classes, dtype="float32", name="logits")(hidden)  # (B, K) float32 even in mixed precision
-    return keras.Model(inputs, logits, name="cnn")
+    outputs = layers.Dense(num_outputs, dtype="float32", name="outputs")(hidden)  # (B, K) float32 even in mixed precision
+    return keras.Model(inputs, outputs, name="cnn")
 
 
 def block(images: keras.KerasTensor, filters: int, *, name: str) -> keras.KerasTensor:

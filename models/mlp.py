@@ -6,12 +6,12 @@ import keras
 from keras import layers
 
 
-def build(num_features: int, num_classes: int, *, width: int = 64, depth: int = 2, dropout: float = 0.1) -> keras.Model:
+def build(num_features: int, num_outputs: int, *, width: int = 64, depth: int = 2, dropout: float = 0.1) -> keras.Model:
     """`depth` hidden layers of `width` ReLU units.
 
     Args:
         num_features: width F of the packed vector; numbers scaled, categories one-hot.
-        num_classes: number K of classes, at least 2.
+        num_outputs: number K of outputs: a logit for each class, or 1 for regression.
         width: hidden units W of each layer.
         depth: hidden layers, at least 1.
         dropout: share of each hidden layer dropped in training, [0, 1).
@@ -21,5 +21,5 @@ def build(num_features: int, num_classes: int, *, width: int = 64, depth: int = 
     for index in range(depth):
         hidden = layers.Dense(width, activation="relu", kernel_initializer="he_normal", name=f"hidden_{index}")(hidden)  # (B, W)
         hidden = layers.Dropout(dropout, name=f"dropout_{index}")(hidden)  # (B, W)
-    logits = layers.Dense(num_classes, dtype="float32", name="logits")(hidden)  # (B, K)
-    return keras.Model(inputs, logits, name="mlp")
+    outputs = layers.Dense(num_outputs, dtype="float32", name="outputs")(hidden)  # (B, K)
+    return keras.Model(inputs, outputs, name="mlp")

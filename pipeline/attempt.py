@@ -59,6 +59,11 @@ class Attempt:
         return self.folder / "log"
 
     @property
+    def work(self) -> Path:
+        """Where a stage keeps what it needs until it is done; not part of the result."""
+        return self.folder / "work"
+
+    @property
     def seconds(self) -> float:
         return round(time.monotonic() - self.clock_start, 3)
 

@@ -61,6 +61,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Look at recipes: their schema, their resolved values, what is wrong with them.")
 app.add_typer(config_app, name="config")
+schema_app = typer.Typer(no_args_is_help=True, help="Look at raw data: which columns it has, and what they seem to hold.")
+app.add_typer(schema_app, name="schema")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -180,6 +182,20 @@ def doctor(root: Root = Path("runs")) -> None:
         raise InfrastructureError(f"{', '.join(broken)}: see above for the commands that mend it.")
 
 
+@app.command(epilog="Examples:\n\n- `pipeline statistics runs/iris/*`\n\n- `pipeline statistics runs/iris/202601* --json`")
+def statistics(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, or prepare folders in them.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Column statistics of several runs' train rows together: what one run over all of them would give. No row is read."""
+    from pipeline.prepare import combine
+
+    console, combined = Console(2 if as_json else 1), combine.combine(folders)
+    combine.print_table(console.rich, combined)
+    if as_json:
+        print(json.dumps(combine.as_record(combined)), flush=True)
+
+
 @config_app.command("schema", epilog="Example: `pipeline config schema > recipe.schema.json`")
 def config_schema() -> None:
     """The JSON Schema of a recipe, for editors."""
@@ -203,6 +219,24 @@ def config_validate(recipes: Annotated[list[Path], typer.Argument(metavar="RECIP
             mistakes.append(str(error))
     if mistakes:
         raise ConfigError("\n".join(mistakes))
+
+
+@schema_app.command(
+    "infer",
+    epilog="Examples:\n\n- `pipeline schema infer data/churn.csv --label churned > conf/churn.yaml`, then add name, model and register\n\n"
+    "- `pipeline schema infer 'data/2026-*.txt' --format csv --separator ';' --rows 100000`",
+)
+def schema_infer(
+    source: Annotated[str, typer.Argument(help="A local file, a folder, or a glob in quotes.", metavar="SOURCE", show_default=False)],
+    format: Annotated[str | None, typer.Option(help="csv, jsonl, parquet or orc; as the files' names end if not said.")] = None,
+    separator: Annotated[str | None, typer.Option(help="Of CSV, one character or `tab`; found in the file if not said.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column to learn.", metavar="NAME")] = None,
+    rows: Annotated[int, typer.Option(help="How many rows to look at, from the first.", min=1)] = 10_000,
+) -> None:
+    """The source and columns sections of a recipe, as the first rows of raw data suggest them, each line with its reason."""
+    from pipeline.prepare import infer
+
+    print(infer.infer(source, format=format, separator=separator, label=label, limit=rows), end="")
 
 
 def open_run(recipe: Path, root: Path, date: str | None, overrides: list[str] | None) -> tuple[config.Recipe, Run]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import model_arguments
 from pipeline.config_errors import suggestion
 from pipeline.recipe_file import Location
+from pipeline.schema import LABEL, METRICS, SAMPLE_ID, WEIGHT
+from pipeline.sections.data import SCHEMES
+from pipeline.sections.training import LOSSES, STOPPING_METRICS
 
 if TYPE_CHECKING:  # config.load calls this module; at run time nothing here imports config
     from pipeline.config import Recipe
+    from pipeline.sections.data import Column
+    from pipeline.sections.rules import CleanRule, FillNulls
 
 Problem = tuple[Location, str]  # place in the recipe, message
+
+OWN_NAMES = (SAMPLE_ID, LABEL, WEIGHT, "features")  # columns of every prepared file; what is packed may be called like them
+MAX_DIGITS = 15  # significant digits that every float64 has
 
 
 def find_contradictions(recipe: Recipe) -> list[Problem]:
@@ -21,8 +31,11 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
         *_column_problems(recipe),
         *_feature_problems(recipe),
         *_reference_problems(recipe),
+        *_rule_problems(recipe),
+        *_label_scaling_problems(recipe),
         *_source_problems(recipe),
         *_model_problems(recipe),
+        *_task_problems(recipe),
     ]
 
 
@@ -33,35 +46,77 @@ def _column_problems(recipe: Recipe) -> list[Problem]:
         if len(names) not in allowed:
             expected = " or ".join(map(str, allowed))
             problems.append((("columns",), f"expected {expected} column with role: {role}, received {len(names)}: {names}"))
+        kind = "number" if (role, recipe.task) == ("label", "regression") else "category"
         problems += [
-            (("columns", name), f"{name!r}: role: {role} expects kind: category, received {recipe.columns[name].kind}")
+            (("columns", name), f"{name!r}: role: {role} of a {recipe.task} expects kind: {kind}, received {recipe.columns[name].kind}")
             for name in names
-            if recipe.columns[name].kind != "category"
+            if recipe.columns[name].kind != kind
         ]
+    for name, column in recipe.columns.items():
+        problems += [(("columns", name, "expect"), f"{name!r}: {text}") for text in _expectation_problems(column)]
+        problems += [(("columns", name), f"{name!r}: {text}; rename it in the source") for text in _name_problems(name, column)]
+    return problems
+
+
+def _name_problems(name: str, column: Column) -> list[str]:
+    if name.startswith("_"):
+        return ["names with a leading _ are the pipeline's own"]
+    if "`" in name:
+        return ["a name with a ` cannot be read"]
+    stands_alone = column.role == "sensitive" or column.kind == "image"
+    is_free = column.role in ("key", "ignore") or (name != SAMPLE_ID and not stands_alone)
+    return [] if is_free or name not in OWN_NAMES else [f"prepared files have a column {name} of their own"]
+
+
+def _expectation_problems(column: Column) -> list[str]:
+    expect = column.expect
+    of_numbers = [name for name in ("min", "max") if getattr(expect, name) is not None] + (["integer"] if expect.integer else [])
+    of_text = [name for name in ("values", "pattern") if getattr(expect, name) is not None]
+    wrong = [*(of_numbers if column.kind != "number" else []), *(of_text if column.kind != "category" else [])]
+    problems = [f"{', '.join(wrong)} does not go with kind: {column.kind}"] if wrong else []
+    if expect.max_distinct is not None and (column.role == "key" or column.kind == "image"):
+        problems.append("max_distinct is not counted of a key or an image")
     return problems
 
 
 def _feature_problems(recipe: Recipe) -> list[Problem]:
     problems: list[Problem] = []
     images = recipe.names("image")
-    tabular = recipe.names("number") + recipe.names("category")
+    tabular = recipe.names("number") + recipe.names("category") + recipe.names("time")
     if len(images) > 1 or bool(images) == bool(tabular):
-        problems.append((("columns",), f"expected either one image feature or number/category features, received {images + tabular}"))
+        problems.append((("columns",), f"expected either one image or number, category or time features, received {images + tabular}"))
     if bool(images) != (recipe.source.format == "images"):
         problems.append((("source", "format"), f"format {recipe.source.format} does not go with the feature columns {images + tabular}"))
     if recipe.augment.copies and not images:
         problems.append((("augment",), "rotate and translate are for images; this recipe has none"))
+    if images and recipe.task == "regression":
+        problems.append((("task",), "the label of an image folder is a folder's name; expected task: classification"))
+    others = [name for name, column in recipe.columns.items() if column.kind != "image" and column.role not in ("label", "ignore")]
+    if images and others:
+        problems.append((("columns", others[0]), f"an image folder has no columns but the image and its label; received {others}"))
     return problems
 
 
 def _reference_problems(recipe: Recipe) -> list[Problem]:
     """Sections that name columns must name declared ones, of the right kind."""
-    numbers = [name for name, column in recipe.columns.items() if column.kind == "number"]
-    used: list[tuple[Location, str, list[str]]] = [(("normalize", name), name, numbers) for name in recipe.normalize]
+    known = [name for name, column in recipe.columns.items() if column.role != "ignore"]
+    of = {kind: [name for name in known if recipe.columns[name].kind == kind] for kind in ("number", "category", "time")}
+    used: list[tuple[Location, str, list[str]]] = [(("normalize", name), name, of["number"]) for name in recipe.normalize]
+    used += [(("encode", name), name, recipe.names("category")) for name in recipe.encode]
     for index, rule in enumerate(recipe.clean.rules):
         place = ("clean", "rules", index)
-        used += [(place, name, list(recipe.columns)) for name in rule.drop_nulls or ()]
-        used += [(place, rule.keep_range.column, numbers)] if rule.keep_range else []
+        kinds = _kinds_of(rule)
+        fits = [name for name in known if recipe.columns[name].kind in kinds]
+        if rule.fill_nulls is None:
+            used += [(place, name, fits) for name in rule.used]
+        else:
+            used += [(place, name, fits) for name in rule.fill_nulls.columns]
+            used += [(place, rule.fill_nulls.order, of["time"])] if rule.fill_nulls.order else []
+            used += [(place, rule.fill_nulls.series, known)] if rule.fill_nulls.series else []
+    if recipe.split.column is not None:
+        used += [(("split", "column"), recipe.split.column, of["time"] if recipe.split.by == "time" else known)]
+    if recipe.audit.group is not None:
+        used += [(("audit", "group"), recipe.audit.group, known)]
     return [
         (place, f"column {name!r} is not one of {allowed}{suggestion(name, allowed)}")
         for place, name, allowed in used
@@ -69,19 +124,93 @@ def _reference_problems(recipe: Recipe) -> list[Problem]:
     ]
 
 
+def _label_scaling_problems(recipe: Recipe) -> list[Problem]:
+    """What a label's scaling cannot give back."""
+    labels = [name for name, column in recipe.columns.items() if column.role == "label" and recipe.normalize.get(name) == "quantile"]
+    text = "quantile cuts a label off at the train rows' range; expected another method, such as log or robust"
+    return [(("normalize", name), f"{name!r}: {text}") for name in labels]
+
+
+def _kinds_of(rule: CleanRule) -> tuple[str, ...]:
+    """Kinds of columns that a rule can do something with."""
+    if rule.fill_nulls is not None and rule.fill_nulls.by in ("mean", "median"):
+        return ("number",)
+    return RULE_KINDS[rule.name]
+
+
+RULE_KINDS = {
+    "drop_nulls": ("number", "category", "time", "image"),
+    "fill_nulls": ("number", "category", "time"),
+    "keep_range": ("number", "time"),
+    "clip": ("number",),
+    "clip_outliers": ("number",),
+    "drop_outliers": ("number",),
+    "keep_values": ("category",),
+    "keep_pattern": ("category",),
+    "tidy": ("category",),
+    "replace": ("category",),
+    "drop_near_duplicates": ("number", "category", "time"),
+    "drop_duplicates": (),  # it names none
+}
+
+
+def _rule_problems(recipe: Recipe) -> list[Problem]:
+    """Settings of rules that do not go with the columns they name."""
+    problems: list[Problem] = []
+    for index, rule in enumerate(recipe.clean.rules):
+        texts = _filling_problems(recipe, rule.fill_nulls) if rule.fill_nulls is not None else []
+        if rule.drop_near_duplicates is not None:
+            texts += _digits_problems("digits", rule.drop_near_duplicates.digits)
+            texts += ["drop_near_duplicates is not for images; use drop_duplicates"] if recipe.image else []
+        problems += [(("clean", "rules", index), text) for text in texts]
+    return problems + [(("audit", "near_digits"), text) for text in _digits_problems("near_digits", recipe.audit.near_digits)]
+
+
+def _filling_problems(recipe: Recipe, rule: FillNulls) -> list[str]:
+    if rule.value is None:
+        return []
+    if isinstance(rule.value, float) and not math.isfinite(rule.value):
+        return [f"fill_nulls: expected a finite value, received {rule.value}"]
+    given, kinds = ("text", ("category",)) if isinstance(rule.value, str) else ("a number", ("number", "time"))
+    wrong = [name for name in rule.columns if name in recipe.columns and recipe.columns[name].kind not in kinds]
+    expected = "a number (of a time: seconds since 1970)" if given == "text" else "text (in quotes)"
+    return [f"fill_nulls: column {name!r} expects {expected} for a value, received {rule.value!r}" for name in wrong]
+
+
+def _digits_problems(key: str, digits: int) -> list[str]:
+    return [f"{key}: expected 1 to {MAX_DIGITS}, received {digits}"] if digits > MAX_DIGITS else []
+
+
 def _source_problems(recipe: Recipe) -> list[Problem]:
     source = recipe.source
     if source.bundled is not None:
         known = ("digits", "iris")
         return [] if source.bundled in known else [(("source", "path"), f"bundled:{source.bundled} is not known; expected one of {known}")]
-    if "://" in source.path:
-        text = f"only local paths are read so far, received {source.path}. Mount or copy the data, and write its path"
-        return [(("source", "path"), text)]
+    if source.scheme is not None:
+        schemes = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        text = f"scheme {source.scheme}:// is not read; expected a local path or a URL of {schemes}"
+        return [] if source.scheme in SCHEMES else [(("source", "path"), text)]
     if not any(mark in source.path for mark in "*?[") and not Path(source.path).exists():
         return [(("source", "path"), f"no such file or folder: {source.path} (from {Path.cwd()}). Write a path that exists, or a glob")]
     return []
 
 
 def _model_problems(recipe: Recipe) -> list[Problem]:
-    given = {"num_classes"} | ({"image_shape", "pixel_mean", "pixel_std"} if recipe.image else {"num_features"})
+    given = {"num_outputs"} | ({"image_shape", "pixel_mean", "pixel_std"} if recipe.image else {"num_features"})
     return [(("model", *key), text) for key, text in model_arguments.problems(recipe.model.name, recipe.model.arguments, given)]
+
+
+def _task_problems(recipe: Recipe) -> list[Problem]:
+    """Losses and metrics of the other task."""
+    gate, stopping, metrics = recipe.register_.gate, recipe.train.early_stopping, METRICS[recipe.task]
+    used: list[tuple[Location, str | None, Sequence[str]]] = [(("train", "loss"), recipe.train.loss, LOSSES[recipe.task])]
+    if stopping is not None:
+        used.append((("train", "early_stopping", "metric"), stopping.metric, STOPPING_METRICS[recipe.task]))
+    used += [(("register", "gate", name), name, metrics) for name in gate.limits]
+    if gate.versus_champion is not None:
+        used.append((("register", "gate", "versus_champion", "metric"), gate.versus_champion.metric, metrics))
+    return [
+        (place, f"{'.'.join(map(str, place))}: expected one of {', '.join(allowed)} for task: {recipe.task}, received {name}")
+        for place, name, allowed in used
+        if name is not None and name not in allowed
+    ]

@@ -7,10 +7,11 @@ from typing import Literal
 
 from pipeline.manifest import FileEntry, Manifest, Record
 
+Task = Literal["classification", "regression"]
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
-# Columns that every prepared file has, besides one binary column per tensor.
+# Columns that every prepared file has, besides one binary column per tensor. The label is an int64 class index, or a float32 scaled number.
 SAMPLE_ID, LABEL, WEIGHT = "sample_id", "label", "weight"
 
 
@@ -29,20 +30,56 @@ class Tensor(Record):
 
 
 class NumberScaler(Record):
-    """x -> (x - offset) / scale; nulls become `fill` first."""
+    """x -> (f(x) - offset) / scale; a missing x becomes `fill` first. `pipeline/scaling.py` applies and inverts it.
+
+    | method | f(x) | offset, scale |
+    |---|---|---|
+    | none | x | 0, 1 |
+    | standard | x | mean, standard deviation |
+    | minmax | x | min, max - min |
+    | robust | x | median, distance of the quartiles |
+    | max_abs | x | 0, largest absolute value |
+    | log | sign(x) ln(1 + abs(x)) | mean and standard deviation of f(x) |
+    | yeo_johnson | power transform with `power` | mean and standard deviation of f(x) |
+    | quantile | share of train rows below x, between `knots` | 0, 1 |
+    """
 
     column: str
-    method: Literal["standard", "minmax", "none"]
+    method: Literal["standard", "minmax", "robust", "max_abs", "log", "yeo_johnson", "quantile", "none"]
     offset: float
     scale: float
     fill: float
+    power: float | None = None  # of yeo_johnson: lambda
+    knots: tuple[float, ...] = ()  # of quantile: values at equally spaced shares from 0 to 1, never falling
 
 
 class CategoryEncoder(Record):
-    """One-hot over `values` and one more place for everything else, null included."""
+    """A category column as numbers; what is not in `values`, null included, has a place of its own. See `sections/data.py: Encode`."""
 
     column: str
-    values: tuple[str, ...]
+    method: Literal["one_hot", "ordinal", "vocabulary", "hash", "target"] = "one_hot"
+    values: tuple[str, ...] = ()  # sorted; of vocabulary by falling frequency
+    buckets: int = 0  # of hash
+    means: tuple[tuple[float, ...], ...] = ()  # of target: for each value and then for the rest, over all train rows: (P,) numbers each
+    fold_means: tuple[tuple[tuple[float, ...], ...], ...] = ()  # of target: [fold] -> like `means`, without that fold's rows
+
+    @property
+    def width(self) -> int:
+        """Positions that it takes in the packed vector."""
+        if self.method == "target":
+            return len(self.means[-1])
+        return {"one_hot": len(self.values) + 1, "hash": self.buckets}.get(self.method, 1)
+
+
+class TimeEncoder(Record):
+    """A time column as (sine, cosine) of its place in each cycle, UTC; a missing time is (0, 0)."""
+
+    column: str
+    cycles: tuple[Literal["day", "week", "year"], ...]
+
+    @property
+    def width(self) -> int:
+        return 2 * len(self.cycles)
 
 
 class SplitFacts(Record):
@@ -50,7 +87,7 @@ class SplitFacts(Record):
 
     rows: int
     sources: int
-    label_counts: dict[str, int]
+    label_counts: dict[str, int]  # empty for regression
 
 
 class Accounting(Record):
@@ -59,33 +96,83 @@ class Accounting(Record):
     rows_in: int
     rows_out: int
     dropped: dict[str, int]  # rule -> rows; rules that dropped nothing are listed with 0
+    nulls: dict[str, int] = {}  # column -> rows out without a value
+    changed: dict[str, int] = {}  # rule that changes values -> values changed in the rows that were in when it came
     augmented: int
 
 
-class ColumnStatistics(Record):
-    """Of one number column, over train rows."""
+class Histogram(Record):
+    """Counts between equally spaced edges; the first and last bin also hold what lies beyond."""
 
-    count: int
+    edges: tuple[float, ...]  # (B + 1,)
+    counts: tuple[int, ...]  # (B,)
+
+
+class ColumnStatistics(Record):
+    """Of one column over the train rows. A category has no moments; a number's top values are those of few distinct ones."""
+
+    count: int  # with a value
     nulls: int
-    mean: float
-    std: float  # population
-    min: float
-    max: float
+    distinct: int  # an estimate where there are many (standard error 3 %), exact up to 1,024
+    top: tuple[tuple[str, int], ...] = ()  # most frequent values, at most 10; of a sample of the values where there are many
+    mean: float | None = None
+    std: float | None = None  # population
+    min: float | None = None
+    max: float | None = None
+    quantiles: dict[str, float] = {}  # "0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99"; within 0.2 % of the value
+    histogram: Histogram | None = None
+
+
+class Leak(Record):
+    """One check of the leak audit."""
+
+    check: str  # key, content, near_duplicates, group, future
+    rows: int  # validation and test rows that it found in train
+    share: float
+    limit: float
+    holds: bool
+
+
+class Shift(Record):
+    """One column against the last published run."""
+
+    column: str
+    psi: float  # population stability index
+    js: float  # Jensen–Shannon divergence, base 2: 0 to 1
+    new_categories: tuple[str, ...] = ()  # at most 20
+    verdict: Literal["ok", "warn", "fail"] = "ok"
+
+
+class Drifted(Record):
+    """The drift check; `against` is the run that was compared with."""
+
+    against: str
+    shifts: tuple[Shift, ...]
 
 
 class Prepared(Record):
     """`facts` of a prepare manifest."""
 
-    task: Literal["classification"]
+    task: Task
     label: str
-    classes: tuple[str, ...]  # label value of each index, sorted
+    classes: tuple[str, ...]  # label value of each index, sorted; empty for regression
     tensor: Tensor
     splits: dict[SplitName, SplitFacts]
     accounting: Accounting
+    target: NumberScaler | None = None  # of a regression's label; its inverse gives the raw unit back
     scalers: tuple[NumberScaler, ...] = ()
     encoders: tuple[CategoryEncoder, ...] = ()
+    times: tuple[TimeEncoder, ...] = ()
+    features: tuple[str, ...] = ()  # what each position of a packed vector is: `age`, `sex=Male`, `sex=(other)`
     statistics: dict[str, ColumnStatistics] = {}
     slices: tuple[str, ...] = ()  # sensitive columns kept beside the tensor, as text
+    audit: tuple[Leak, ...] = ()
+    drift: Drifted | None = None
+    split_digest: str = ""  # of what decides a row's split; bounds go on only where it is the same
+    split_bounds: dict[str, tuple[float, float]] = {}  # of split.by stratified: stratum -> where its hashes are cut
+    inherited_bounds: dict[str, tuple[float, float]] = {}  # those that came from an earlier run
+    listing: str = ""  # digest of the source's files: paths, sizes, times
+    report: str = "report.html"
 
 
 def prepared(manifest: Manifest) -> Prepared:
@@ -102,12 +189,12 @@ class Epoch(Record):
 
     epoch: int  # from 1
     steps: int
-    metrics: dict[str, float]  # loss, accuracy, val_loss, val_accuracy, learning_rate
+    metrics: dict[str, float]  # loss, val_loss, learning_rate; accuracy, val_accuracy or, in scaled units, mae, val_mae
     seconds: float
 
 
 class Trained(Record):
-    """`facts` of a train manifest. The model is `model.keras`, logits out, compiled with nothing."""
+    """`facts` of a train manifest. The model is `model.keras`, compiled with nothing; out come logits, or the scaled label."""
 
     model: str = "model.keras"
     num_parameters: int
@@ -139,16 +226,48 @@ class ClassMetrics(Record):
     f1: float
 
 
+class ErrorRange(Record):
+    """Errors of a regression in the test rows whose true value is in [low, high], in the label's raw unit."""
+
+    low: float
+    high: float
+    support: int  # test rows
+    mae: float
+    bias: float  # mean of predicted - true
+
+
+class Baseline(Record):
+    """The same answer for every row, as the train rows suggest it: their most frequent class, or their mean."""
+
+    answer: str | float  # a class's label, or the mean in the label's raw unit
+    metrics: dict[str, float]  # on the test split
+
+
+# Metrics of the test split by task, the one that a line has room for first. A regression's are in the label's raw unit.
+METRICS: dict[Task, tuple[str, ...]] = {
+    "classification": ("accuracy", "macro_f1", "log_loss"),
+    "regression": ("mae", "rmse", "r2", "median_absolute_error"),
+}
+LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse", "median_absolute_error"})
+
+
 class Evaluated(Record):
     """`facts` of an evaluate manifest. Files: report.html, predictions.parquet."""
 
+    task: Task
     rows: int
     confidence: float
-    metrics: dict[str, Interval]  # accuracy, macro_f1, log_loss
-    baseline_accuracy: float  # of always answering the most frequent train class
-    per_class: tuple[ClassMetrics, ...]
-    confusion: tuple[tuple[int, ...], ...]  # [true][predicted]
+    metrics: dict[str, Interval]  # METRICS[task]
+    baseline: Baseline
+    per_class: tuple[ClassMetrics, ...] = ()  # of a classification
+    confusion: tuple[tuple[int, ...], ...] = ()  # of a classification: [true][predicted]
+    ranges: tuple[ErrorRange, ...] = ()  # of a regression: tenths of the test rows by true value, fewer where values repeat
     report: str = "report.html"
+
+    @property
+    def headline(self) -> str:
+        """Name of the metric that a line has room for."""
+        return METRICS[self.task][0]
 
 
 class Condition(Record):

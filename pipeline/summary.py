@@ -59,7 +59,7 @@ def trained_text(facts: dict[str, Any]) -> str:
 
 def evaluated_text(facts: dict[str, Any]) -> str:
     found = Evaluated.model_validate(facts)
-    return f"{found.rows:,} test rows, {accuracy(found)}"
+    return f"{found.rows:,} test rows, {found.headline} {measured(found)}"
 
 
 def registered_text(facts: dict[str, Any]) -> str:
@@ -67,9 +67,22 @@ def registered_text(facts: dict[str, Any]) -> str:
     return f"{found.model} version {found.version} as {found.alias}"
 
 
-def accuracy(found: Evaluated) -> str:
-    metric = found.metrics["accuracy"]
-    return f"accuracy {metric.value:.4f} ({found.confidence:.0%} interval {metric.low:.4f} to {metric.high:.4f})"
+def measured(found: Evaluated) -> str:
+    """The metric that a line has room for: `0.9890 (95% interval 0.9719 to 0.9957)`."""
+    metric = found.metrics[found.headline]
+    return f"{rounded(metric.value)} ({found.confidence:.0%} interval {rounded(metric.low)} to {rounded(metric.high)})"
+
+
+def baseline(found: Evaluated) -> str:
+    answer = {"classification": "the most frequent class", "regression": "the train mean"}[found.task]
+    return f"always {answer}: {rounded(found.baseline.metrics[found.headline])}"
+
+
+def rounded(value: float) -> str:
+    """A finite number to four significant digits, at least its whole part: `0.9890`, `-1.500`, `45,123`, `1.235e+20`."""
+    scientific = f"{value:.3e}"
+    exponent = int(scientific.partition("e")[2])
+    return f"{value:,.{max(0, 3 - exponent)}f}" if -4 <= exponent < 15 else scientific
 
 
 def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[Stage, Outcome]) -> None:
@@ -86,8 +99,7 @@ def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[St
     console.line("")
     console.rich.print(table, soft_wrap=True)
     console.line("")
-    baseline = f"always the most frequent class: {evaluated.baseline_accuracy:.4f}"
-    console.line(f"accuracy  {accuracy(evaluated)[9:]}, on {evaluated.rows:,} test rows; {baseline}")
+    console.line(f"{evaluated.headline:<9} {measured(evaluated)}, on {evaluated.rows:,} test rows; {baseline(evaluated)}")
     console.line(f"model     {registered.model} version {registered.version}, alias {registered.alias}, in {run.registry}")
     console.line(f"report    {short(report)}")
     console.line(f"next      {typed()} run {short(recipe)} --set train.seed=2    try a change; what it does not touch is found again")

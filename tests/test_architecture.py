@@ -20,6 +20,10 @@ OWNERS = {  # library -> where it may be imported, as prefixes of module names
     "mlflow": ("pipeline.register.store",),
     "airflow": ("dags",),
 }
+LIGHT = {  # the command may ask these without a job, since they make no result of a run
+    "pipeline.prepare.combine",  # reads results that are there
+    "pipeline.prepare.infer",  # looks at a few raw rows, before there is a recipe
+}
 HEAVY = ("tensorflow", "keras", "pyspark", "petastorm", "horovod.tensorflow", "mlflow", "sklearn", "matplotlib", "pandas")
 
 
@@ -64,7 +68,7 @@ def test_the_command_reaches_stages_through_their_jobs_alone():
     for name, tree in modules("pipeline"):
         if name == "pipeline.cli":
             reached = {module for module in imports(tree) if stage_of(module) and module.count(".") >= 2}
-            assert all(".job" in module for module in reached), reached
+            assert all(".job" in module for module in reached - LIGHT), reached
 
 
 @pytest.mark.parametrize("library", OWNERS)
@@ -85,7 +89,7 @@ def test_dags_import_no_stage():
         assert not [module for module in imports(tree) if stage_of(module)], name
 
 
-@pytest.mark.parametrize("door", ["pipeline.cli", "pipeline.train.launch", "pipeline.train.job", "pipeline.doctor"])
+@pytest.mark.parametrize("door", ["pipeline.cli", "pipeline.train.launch", "pipeline.train.job", "pipeline.doctor", *sorted(LIGHT)])
 def test_the_doors_load_no_big_library(door):
     code = f"import sys, {door}; print([name for name in {HEAVY!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)

@@ -9,13 +9,17 @@ from typing import Any
 import matplotlib
 import numpy as np
 from markupsafe import Markup
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
-from pipeline.evaluate.metrics import Calibration
-from pipeline.schema import Epoch
+from pipeline.evaluate.classification import Calibration
+from pipeline.schema import Epoch, ErrorRange
+from pipeline.summary import rounded
 
 TRAIN, VALIDATION, MUTED = "#8a94a6", "#1f5fbf", "#9aa1ab"
+MAX_DOTS = 1000  # rows; of more, predicted against true is drawn as counts
 MAX_NUMBERED = 20  # classes; a larger confusion matrix has colours only
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "longhaul",
@@ -32,11 +36,12 @@ STYLE: dict[Any, Any] = {
 
 
 def learning_curves(history: Sequence[Epoch], best_epoch: int) -> Markup:
-    """Loss and accuracy by epoch, of train rows and validation rows; the epoch whose weights the model has is marked."""
+    """Loss and the metric beside it by epoch, of train and validation rows; the epoch whose weights the model has is marked."""
+    metric = "accuracy" if "accuracy" in history[0].metrics else "mae"
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 3), layout="constrained")
         epochs = [epoch.epoch for epoch in history]
-        for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
             for key, color, label in ((name, TRAIN, "train"), (f"val_{name}", VALIDATION, "validation")):
                 values = [epoch.metrics.get(key, np.nan) for epoch in history]
                 axes.plot(epochs, values, color=color, label=label, linewidth=1.6, marker="o" if len(epochs) < 3 else None)
@@ -44,7 +49,7 @@ def learning_curves(history: Sequence[Epoch], best_epoch: int) -> Markup:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.axvline(best_epoch, color=MUTED, linewidth=0.8, linestyle=":", label="weights kept")
             axes.legend()
-        return as_svg(figure, "Loss and accuracy by epoch")
+        return as_svg(figure, f"Loss and {metric} by epoch")
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:
@@ -82,6 +87,50 @@ def reliability(calibration: Calibration) -> Markup:
         lower.bar(left, [item.count for item in calibration.bins], widths, align="edge", color=TRAIN, edgecolor="white")
         lower.set(xlabel="highest probability", ylabel="rows")
         return as_svg(figure, "Reliability diagram")
+
+
+def predicted_against_true(true: NDArray[np.float64], predicted: NDArray[np.float64], label: str) -> Markup:
+    """A dot for each row; of many rows, counts in hexagons. On the diagonal the prediction is right."""
+    low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+        axes = figure.subplots()
+        if len(true) <= MAX_DOTS:
+            axes.scatter(true, predicted, s=9, color=VALIDATION, alpha=0.5, linewidths=0)
+        else:
+            visible = ListedColormap(matplotlib.colormaps["Blues"](np.linspace(0.25, 1, 256)))  # its palest are white
+            hexagons = axes.hexbin(true, predicted, gridsize=40, bins="log", mincnt=1, cmap=visible, linewidths=0)
+            figure.colorbar(hexagons, ax=axes, label="rows")
+        axes.plot([low, high], [low, high], color=MUTED, linewidth=0.8, linestyle=":")
+        axes.set(xlabel=f"{shortened(label)}, true", ylabel="predicted")
+        return as_svg(figure, "Predicted against true")
+
+
+def residuals(errors: NDArray[np.float64], label: str) -> Markup:
+    """How many rows have which error; the middle 98 % of them, so that a few far ones do not hide the shape."""
+    low, high = np.quantile(errors, [0.01, 0.99])
+    inside = errors[(errors >= low) & (errors <= high)]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.2, 4.2), layout="constrained")
+        axes = figure.subplots()
+        axes.hist(inside, bins=min(40, 4 + int(len(inside) ** 0.5)), color=TRAIN, edgecolor="white", linewidth=0.4)
+        axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
+        axes.set(xlabel=f"predicted − true, {shortened(label)}", ylabel="rows")
+        return as_svg(figure, "Residuals")
+
+
+def errors_by_range(ranges: Sequence[ErrorRange], label: str) -> Markup:
+    """Mean absolute error and bias in each range of the true value, from the lowest."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9, 2.8), layout="constrained")
+        axes, places = figure.subplots(), np.arange(len(ranges))
+        axes.bar(places, [item.mae for item in ranges], 0.7, color=TRAIN, label="mean absolute error")
+        axes.plot(places, [item.bias for item in ranges], color=VALIDATION, marker="o", markersize=4, linewidth=1, label="bias")
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        axes.set_xticks(places, [f"{rounded(item.low)}\nto {rounded(item.high)}" for item in ranges], fontsize=8)
+        axes.set(xlabel=f"{shortened(label)}, true", ylabel="error")
+        axes.legend()
+        return as_svg(figure, "Error by true value")
 
 
 def shortened(name: str, limit: int = 14) -> str:

@@ -19,33 +19,33 @@ from pipeline.schema import SplitName, files_of, prepared
 
 def predict_split(
     found: Found, split: SplitName, model: keras.Model, batch: int, meter: Meter
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Class probabilities of every row, in the files' order.
+) -> tuple[NDArray[Any], NDArray[np.floating[Any]]]:
+    """The model's outputs for every row, in the files' order.
 
     Args:
         found: a verified prepare result.
         split: which split.
-        model: inputs as the prepared tensor, logits (B, K) out.
+        model: inputs as the prepared tensor, (B, K) out: a logit for each class, or K = 1 scaled label.
         batch: rows at a time; decides memory and speed, not the result.
         meter: shows rows done.
 
     Returns:
-        Labels (N,) and probabilities (N, K).
+        Labels (N,) as prepared, and outputs (N, K).
 
     Raises:
         DataError: another number of rows than the manifest says, outputs of another shape, or outputs that are not finite.
     """
     forward = tf.function(lambda rows: model(rows, training=False), reduce_retracing=True)
-    labels, logits, done = [], [], 0
+    labels, outputs, done = [], [], 0
     for rows, label, _ in evaluation_dataset(found, split, batch):
         labels.append(label.numpy())
-        logits.append(forward(rows).numpy())
+        outputs.append(forward(rows).numpy())
         done += len(labels[-1])
         meter(done)
     check_num_rows(done, found, split)
-    outputs = np.concatenate(logits)
-    check_outputs(outputs, done, len(prepared(found.manifest).classes))
-    return np.concatenate(labels), softmax(outputs)
+    joined = np.concatenate(outputs)
+    check_outputs(joined, done, len(prepared(found.manifest).classes) or 1)
+    return np.concatenate(labels), joined
 
 
 def load_model(path: Path) -> keras.Model:
@@ -72,11 +72,11 @@ def check_num_rows(received: int, found: Found, split: SplitName) -> None:
         )
 
 
-def check_outputs(outputs: NDArray[np.floating[Any]], num_rows: int, num_classes: int) -> None:
-    if outputs.shape != (num_rows, num_classes):
+def check_outputs(outputs: NDArray[np.floating[Any]], num_rows: int, num_outputs: int) -> None:
+    if outputs.shape != (num_rows, num_outputs):
         raise DataError(
-            f"The model's outputs have shape {list(outputs.shape)}. Expected [{num_rows}, {num_classes}]: one logit for each class of the "
-            "prepared data. Train on this data again: `pipeline train RECIPE --force`."
+            f"The model's outputs have shape {list(outputs.shape)}. Expected [{num_rows}, {num_outputs}]: one logit for each class of the "
+            "prepared data, or one number of a regression. Train on this data again: `pipeline train RECIPE --force`."
         )
     finite = np.isfinite(outputs).all(axis=1)
     if not finite.all():
@@ -84,9 +84,3 @@ def check_outputs(outputs: NDArray[np.floating[Any]], num_rows: int, num_classes
             f"The model's outputs are not finite in {int((~finite).sum())} of {num_rows} rows, first in row {int(np.argmin(finite))}. "
             "Training diverged or inputs are not finite. Lower train.optimizer.learning_rate and train again."
         )
-
-
-def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """(N, K) -> (N, K), in float64 and without overflow."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from pipeline import console, stage
 from pipeline.attempt import Attempt, Found
 from pipeline.lineage import check_made_from
-from pipeline.schema import Trained, prepared
+from pipeline.schema import Evaluated, Trained, prepared
 from pipeline.stage import Outcome, Request, Work
+
+if TYPE_CHECKING:  # a result that is found again needs none of it
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pipeline.evaluate.report import Evidence
+
+    Labels = NDArray[Any]  # (N,) as prepared
+    Outputs = NDArray[np.floating[Any]]  # (N, K) of the model
 
 
 def run(request: Request) -> Outcome:
@@ -29,19 +41,36 @@ def run(request: Request) -> Outcome:
 
 
 def evaluate(request: Request, data: Found, trained: Found, attempt: Attempt) -> Work:
-    from pipeline.evaluate import inference, metrics, report, rows
+    from pipeline.evaluate import inference, rows
+    from pipeline.evaluate.report import Evidence
 
-    facts, options = prepared(data.manifest), request.recipe.evaluate
+    facts = prepared(data.manifest)
     model = inference.load_model(trained.files / Trained.model_validate(trained.manifest.facts).model)
     with request.console.meter("evaluate", facts.splits["test"].rows) as meter:
-        labels, probabilities = inference.predict_split(data, "test", model, options.batch, meter)
-    majority = metrics.majority_class(facts.splits["train"].label_counts, facts.classes)
-    result = metrics.measure(labels, probabilities, facts.classes, majority=majority, confidence=options.confidence)
-
-    names = rows.sample_ids(data, "test", labels)
-    rows.write_predictions(attempt.files / rows.PREDICTIONS, names, labels, probabilities, facts.classes)
-    calibration = metrics.calibration(labels, probabilities, options.confidence)
-    evidence = report.Evidence(request.recipe, data.manifest, trained.manifest, result, calibration)
-    page = report.render(evidence, report.find_mistakes(data, names, labels, probabilities))
+        labels, outputs = inference.predict_split(data, "test", model, request.recipe.evaluate.batch, meter)
+    evidence = Evidence(request.recipe, data, trained.manifest, rows.sample_ids(data, "test", labels))
+    judge = {"classification": judge_classifier, "regression": judge_regressor}[facts.task]
+    result, page = judge(evidence, labels, outputs, attempt.files / rows.PREDICTIONS)
     (attempt.files / result.report).write_text(page, encoding="utf-8")
     return Work(result.model_dump(mode="json"), {rows.PREDICTIONS: result.rows})
+
+
+def judge_classifier(evidence: Evidence, labels: Labels, logits: Outputs, predictions: Path) -> tuple[Evaluated, str]:
+    from pipeline.evaluate import classification, report_classification, rows
+
+    facts, options = evidence.facts, evidence.recipe.evaluate
+    probabilities = classification.softmax(logits)
+    majority = classification.majority_class(facts.splits["train"].label_counts, facts.classes)
+    result = classification.measure(labels, probabilities, facts.classes, majority=majority, confidence=options.confidence)
+    rows.write_class_predictions(predictions, evidence.names, labels, probabilities, facts.classes)
+    return result, report_classification.render(evidence, result, labels, probabilities)
+
+
+def judge_regressor(evidence: Evidence, labels: Labels, outputs: Outputs, predictions: Path) -> tuple[Evaluated, str]:
+    from pipeline.evaluate import regression, report_regression, rows
+
+    facts, options = evidence.facts, evidence.recipe.evaluate
+    true, predicted = regression.to_raw_unit(labels, facts), regression.to_raw_unit(outputs[:, 0], facts)
+    result = regression.measure(true, predicted, mean=regression.train_mean(facts), confidence=options.confidence)
+    rows.write_number_predictions(predictions, evidence.names, true, predicted)
+    return result, report_regression.render(evidence, result, true, predicted)

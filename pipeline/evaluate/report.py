@@ -1,58 +1,43 @@
-"""One self-contained HTML page for whoever decides whether a model ships. No script, nothing loaded from elsewhere."""
+"""One self-contained HTML page for whoever decides whether a model ships. No script, nothing loaded from elsewhere.
+
+`report.html.j2` is what every task's page has; `report_classification.py` and `report_regression.py` fill in the rest of it.
+"""
 
 from __future__ import annotations
 
-import base64
-import io
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import pyarrow as pa
 import yaml
-from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline import stage
 from pipeline.attempt import Found
-from pipeline.config import Limit, Recipe
+from pipeline.config import Recipe
 from pipeline.evaluate import figures
-from pipeline.evaluate.metrics import RESAMPLES, Calibration
-from pipeline.evaluate.rows import read_tensors
+from pipeline.evaluate.intervals import RESAMPLES
 from pipeline.manifest import Manifest
-from pipeline.schema import ClassMetrics, Evaluated, Trained, prepared
+from pipeline.schema import LOWER_IS_BETTER, Evaluated, Prepared, Trained, prepared
+from pipeline.summary import rounded
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
-MAX_MISTAKES = 24
-MAX_CLASSES = 50  # in the table; of more, the ones with the lowest F1
-MAX_PAIRS = 6
-THUMBNAIL_PIXELS = 160
+TEMPLATES = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a page is made of. The manifests are those that the evaluation read."""
+    """What a page is made of besides the result: the inputs that the evaluation read."""
 
     recipe: Recipe
-    prepare: Manifest
+    data: Found  # the prepare result
     train: Manifest
-    result: Evaluated
-    calibration: Calibration
+    names: pa.ChunkedArray  # (N,) sample ids of the test rows
 
-
-@dataclass(frozen=True)
-class Mistake:
-    """A row that the model is wrong about. `image`: a data URI, of image recipes."""
-
-    sample_id: str
-    true: str
-    predicted: str
-    probability: float
-    image: str | None
+    @property
+    def facts(self) -> Prepared:
+        return prepared(self.data.manifest)
 
 
 @dataclass(frozen=True)
@@ -65,84 +50,44 @@ class Bound:
     is_kept: bool
 
 
-def render(evidence: Evidence, mistakes: Sequence[Mistake]) -> str:
-    """The page. The same evidence gives the same bytes, so that an evaluation done again has the same digest."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(percent=percent, minute=minute, count=lambda number: f"{number:,}")
-    data, trained, result = prepared(evidence.prepare), Trained.model_validate(evidence.train.facts), evidence.result
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+def render_page(template: str, evidence: Evidence, result: Evaluated, **parts: Any) -> str:
+    """The page. The same evidence gives the same bytes, so that an evaluation done again has the same digest.
+
+    Args:
+        template: of the task; it extends `report.html.j2`.
+        evidence: what was read.
+        result: what was measured.
+        parts: what the task's template shows besides.
+    """
+    loader = jinja2.FileSystemLoader(TEMPLATES, encoding="utf-8")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(percent=percent, minute=minute, rounded=rounded, count=lambda number: f"{number:,}")
+    trained = Trained.model_validate(evidence.train.facts)
+    return environment.get_template(template).render(
         recipe=evidence.recipe,
         recipe_yaml=yaml.safe_dump(evidence.recipe.resolved(), sort_keys=False, allow_unicode=True),
-        manifests=[evidence.prepare, evidence.train],
+        manifests=[evidence.data.manifest, evidence.train],
         software=stage.software(),
-        data=data,
+        data=evidence.facts,
         trained=trained,
         result=result,
-        num_right=sum(row[index] for index, row in enumerate(result.confusion)),
-        bounds=fixed_bounds(evidence.recipe, result),
+        bounds=list(fixed_bounds(evidence.recipe, result)),
         versus_champion=evidence.recipe.register_.gate.versus_champion,
-        calibration=evidence.calibration,
-        classes=weakest(result.per_class),
-        pairs=confused_pairs(result.confusion, data.classes),
-        mistakes=mistakes,
+        lower_is_better=LOWER_IS_BETTER,
         resamples=RESAMPLES,
-        chance_loss=math.log(len(data.classes)),
         learning_curves=figures.learning_curves(trained.history, trained.best_epoch),
-        confusion=figures.confusion(result.confusion, data.classes),
-        reliability=figures.reliability(evidence.calibration),
+        **parts,
     )
 
 
-def find_mistakes(data: Found, names: pa.ChunkedArray, labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[Mistake]:
-    """The most confidently wrong rows, the surest first.
-
-    Args:
-        data: the prepare result, for the images.
-        names: (N,) sample ids.
-        labels: (N,) true class indices.
-        probabilities: (N, K).
-    """
-    facts, predicted, sure = prepared(data.manifest), probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    chosen = wrong[np.argsort(-sure[wrong], kind="stable")][:MAX_MISTAKES].tolist()
-    is_image = facts.tensor.dtype == "uint8" and len(facts.tensor.shape) == 3
-    images = [data_uri(pixels) for pixels in read_tensors(data, "test", chosen)] if is_image else [None] * len(chosen)
-    return [
-        Mistake(names[row].as_py(), facts.classes[labels[row]], facts.classes[predicted[row]], float(sure[row]), image)
-        for row, image in zip(chosen, images, strict=True)
-    ]
-
-
-def data_uri(pixels: NDArray[Any]) -> str:
-    """A PNG of an image (H, W, 1 or 3), inside a URI."""
-    image = Image.fromarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels)
-    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    file = io.BytesIO()
-    image.save(file, format="PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def fixed_bounds(recipe: Recipe, result: Evaluated) -> list[Bound]:
+def fixed_bounds(recipe: Recipe, result: Evaluated) -> Iterator[Bound]:
     """The gate's bounds that need nothing but this evaluation. Registration decides; this is to read before it."""
-    gate = recipe.register_.gate
-    limits = {"accuracy": gate.accuracy, "macro_f1": gate.macro_f1, "log_loss": gate.log_loss}
-    return [bound for metric, limit in limits.items() if limit for bound in bounds_of(metric, limit, result.metrics[metric].value)]
-
-
-def bounds_of(metric: str, limit: Limit, value: float) -> list[Bound]:
-    low = [] if limit.min is None else [Bound(metric, f"at least {limit.min}", value, value >= limit.min)]
-    high = [] if limit.max is None else [Bound(metric, f"at most {limit.max}", value, value <= limit.max)]
-    return low + high
-
-
-def weakest(per_class: Sequence[ClassMetrics]) -> Sequence[ClassMetrics]:
-    return per_class if len(per_class) <= MAX_CLASSES else sorted(per_class, key=lambda metrics: metrics.f1)[:MAX_CLASSES]
-
-
-def confused_pairs(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list[tuple[str, str, int]]:
-    """(true, predicted, rows) of the most frequent mistakes."""
-    pairs = [(classes[i], classes[j], rows) for i, row in enumerate(confusion) for j, rows in enumerate(row) if rows and i != j]
-    return sorted(pairs, key=lambda pair: -pair[2])[:MAX_PAIRS]
+    for metric, limit in recipe.register_.gate.limits.items():
+        value = result.metrics[metric].value
+        if limit.min is not None:
+            yield Bound(metric, f"at least {limit.min}", value, value >= limit.min)
+        if limit.max is not None:
+            yield Bound(metric, f"at most {limit.max}", value, value <= limit.max)
 
 
 def percent(share: float) -> str:

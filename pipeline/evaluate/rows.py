@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ def read_columns(found: Found, split: SplitName, columns: Sequence[str]) -> pa.T
     return pa.concat_tables(pq.ParquetFile(found.files / entry.path).read(columns) for entry in files_of(found.manifest, split))
 
 
-def sample_ids(found: Found, split: SplitName, labels: NDArray[np.int64]) -> pa.ChunkedArray:
+def sample_ids(found: Found, split: SplitName, labels: NDArray[Any]) -> pa.ChunkedArray:
     """Names of the rows that were evaluated.
 
     Args:
@@ -64,7 +65,7 @@ def read_tensors(found: Found, split: SplitName, positions: Sequence[int]) -> ND
     return result
 
 
-def write_predictions(
+def write_class_predictions(
     path: Path, names: pa.ChunkedArray, labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: Sequence[str]
 ) -> None:
     """One row for each row of the split, in its order.
@@ -89,3 +90,14 @@ def write_predictions(
         }
     )
     pq.write_table(table.replace_schema_metadata({"classes": json.dumps(list(classes))}), path)
+
+
+def write_number_predictions(path: Path, names: pa.ChunkedArray, true: NDArray[np.float64], predicted: NDArray[np.float64]) -> None:
+    """One row for each row of the split, in its order.
+
+    | column | type | |
+    |---|---|---|
+    | `sample_id` | string | as in the prepared files |
+    | `label`, `predicted` | double | in the label's raw unit; the metrics are of these |
+    """
+    pq.write_table(pa.table({SAMPLE_ID: names.cast(pa.string()), LABEL: true, "predicted": predicted}), path)

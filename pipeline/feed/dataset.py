@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pipeline.attempt import Found
 from pipeline.feed.plan import Plan, Position, Segment, evaluation_share
 from pipeline.feed.reader import Rows, SplitReader
-from pipeline.schema import SplitName, Tensor
+from pipeline.schema import SplitName
 
-Arrays = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float32]]  # tensor, label, weight
+Arrays = tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]  # tensor, label, weight
 
 BLOCK_BYTES = 16 << 20  # rows handed to TensorFlow at a time, about
 
@@ -31,10 +31,10 @@ def training_dataset(reader: SplitReader, plan: Plan, *, rank: int = 0, size: in
         start: first step to give; the beginning of epoch 0 if None.
 
     Returns:
-        (tensor (B, *shape), label (B,) int64, weight (B,) float32), B = rows_per_lane_batch * lanes of this rank.
+        (tensor (B, *shape), label (B,) int64 or float32, weight (B,) float32), B = rows_per_lane_batch * lanes of this rank.
     """
     lanes, start = plan.lanes_of(rank, size), start or Position()
-    signature = signatures(reader.tensor, leading=(None, plan.rows_per_lane_batch * len(lanes)))
+    signature = signatures(reader, leading=(None, plan.rows_per_lane_batch * len(lanes)))
     blocks = tf.data.Dataset.from_generator(lambda: epoch_blocks(reader, plan, lanes, start), output_signature=signature)
     return blocks.unbatch().apply(tf.data.experimental.assert_cardinality(plan.num_steps - start.step)).prefetch(4)
 
@@ -122,14 +122,14 @@ def evaluation_dataset(prepared: Found, split: SplitName, batch: int, *, rank: i
             part = rows.take(slice(segment.begin, segment.end))
             yield part.tensor, part.label, part.weight
 
-    dataset = tf.data.Dataset.from_generator(parts, output_signature=signatures(reader.tensor, leading=(None,)))
+    dataset = tf.data.Dataset.from_generator(parts, output_signature=signatures(reader, leading=(None,)))
     num_batches = -(-sum(segment.end - segment.begin for segment in share) // batch)
     return dataset.rebatch(batch).apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(2)
 
 
-def signatures(tensor: Tensor, leading: tuple[int | None, ...]) -> tuple[tf.TensorSpec, tf.TensorSpec, tf.TensorSpec]:
+def signatures(reader: SplitReader, leading: tuple[int | None, ...]) -> tuple[tf.TensorSpec, tf.TensorSpec, tf.TensorSpec]:
     return (
-        tf.TensorSpec((*leading, *tensor.shape), tensor.dtype),
-        tf.TensorSpec(leading, tf.int64),
+        tf.TensorSpec((*leading, *reader.tensor.shape), reader.tensor.dtype),
+        tf.TensorSpec(leading, reader.label_dtype),
         tf.TensorSpec(leading, tf.float32),
     )

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,19 @@ from numpy.typing import NDArray
 from pipeline.attempt import Found
 from pipeline.errors import DataError
 from pipeline.manifest import FileEntry
-from pipeline.schema import LABEL, WEIGHT, SplitName, Tensor, files_of, prepared
+from pipeline.schema import LABEL, WEIGHT, SplitName, Task, Tensor, files_of, prepared
+
+LabelDtype = Literal["int64", "float32"]
+
+LABEL_DTYPES: dict[Task, LabelDtype] = {"classification": "int64", "regression": "float32"}  # a class index; a scaled number
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Decoded rows: `tensor` (R, *shape), `label` (R,) int64, `weight` (R,) float32."""
+    """Decoded rows: `tensor` (R, *shape), `label` (R,) int64 or float32, `weight` (R,) float32."""
 
     tensor: NDArray[Any]
-    label: NDArray[np.int64]
+    label: NDArray[Any]
     weight: NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -39,10 +43,12 @@ class SplitReader:
     folder: Path
     files: tuple[FileEntry, ...]
     tensor: Tensor
+    label_dtype: LabelDtype = "int64"
 
     @classmethod
     def open(cls, found: Found, split: SplitName) -> SplitReader:
-        return cls(found.files, tuple(files_of(found.manifest, split)), prepared(found.manifest).tensor)
+        facts = prepared(found.manifest)
+        return cls(found.files, tuple(files_of(found.manifest, split)), facts.tensor, LABEL_DTYPES[facts.task])
 
     @property
     def rows_per_file(self) -> tuple[int, ...]:
@@ -92,10 +98,11 @@ class SplitReader:
 
     def _decode(self, batch: Any, path: Path) -> Rows:
         label, weight = getattr(batch, LABEL), getattr(batch, WEIGHT)
-        if label.dtype != np.int64 or weight.dtype != np.float32:
-            raise DataError(
-                f"{path}: expected {LABEL} int64 and {WEIGHT} float32 without nulls, received {label.dtype} and {weight.dtype}."
-            )
+        if label.dtype != self.label_dtype or weight.dtype != np.float32:
+            expected, received = f"{LABEL} {self.label_dtype} and {WEIGHT} float32 without nulls", f"{label.dtype} and {weight.dtype}"
+            raise DataError(f"{path}: expected {expected}, received {received}.")
+        if not np.isfinite(label).all():  # a null among floats arrives as NaN
+            raise DataError(f"{path}: {LABEL} holds a null or a number that is not finite. Expected none. Run prepare again with --force.")
         try:
             packed = b"".join(getattr(batch, self.tensor.name))
         except TypeError:

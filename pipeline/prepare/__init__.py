@@ -1,8 +1,10 @@
 """Raw rows -> prepared Parquet, on Spark. Only this folder imports pyspark; job.py is its door and imports it late.
 
-source.py     what raw files there are (no Spark)      bundled.py  scikit-learn's own data as raw files
-session.py    the Spark session, its errors            read.py     raw files -> typed rows or a reason
-clean.py      rules, duplicates, accounting            split.py    which split a row is in
-fit.py        statistics, scalers, encoders            images.py   decode and augment one image (no Spark)
-pack.py       rows -> tensors (no Spark)               write.py    one file of one row group a partition and split
+Rows in        source, bundled, formats, tables, images, read: what raw files there are; typed rows, or the reason why not
+Decisions      validate, split, clean, fitted: expectations, splits, rules; marks, columns: how a row is taken out, columns that we add
+Out of Spark   staging, tally, sketching: arranged, counted, sketched; audit: what leaked
+Fitted         sketch, exact: mergeable statistics; fit, scale, encode: from train rows; baseline, drift: against the run before
+Written        layout, pack, write: which rows in which file, rows to tensors, files of one row group
+Shown          report, findings, wording, figures: the page; combine: statistics of several runs; infer: columns to start from
+Around         session: Spark's session and errors; tasks: code in its workers
 """

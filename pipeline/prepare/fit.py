@@ -1,138 +1,130 @@
-"""Statistics of train rows, and the scalers and encoders made from them.
-
-Sums are taken within a partition in the order of its sorted rows and joined in partition order, so that the last digit does not
-depend on the cluster.
-"""
+"""Scalers, encoders and the packing, from the tally of the train rows; nothing is fitted on any other row."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.config import Recipe
 from pipeline.errors import DataError
-from pipeline.prepare.split import SPLIT
-from pipeline.prepare.tasks import ArrowFunction, current_task
-from pipeline.schema import CategoryEncoder, ColumnStatistics, NumberScaler
-
-MAX_CATEGORIES = 1000
-MOMENTS_SCHEMA = "partition int, name string, num_values long, nulls long, mean double, m2 double, low double, high double"
-MOMENTS_ARROW = pa.schema(
-    [("partition", pa.int32()), ("name", pa.string()), ("num_values", pa.int64()), ("nulls", pa.int64())]
-    + [(field, pa.float64()) for field in ("mean", "m2", "low", "high")]
-)
-
-
-class Moments(NamedTuple):
-    """Mergeable moments of some values; `m2` is the sum of squared distances from the mean."""
-
-    num_values: int
-    nulls: int
-    mean: float
-    m2: float
-    low: float
-    high: float
+from pipeline.prepare.encode import TARGET_SUMS, feature_names, fit_encoder, fit_target, merge, target_sums, time_names
+from pipeline.prepare.pack import Packing, folds_of, labels_of
+from pipeline.prepare.scale import fit_scaler
+from pipeline.prepare.sketch import CategorySketch, NumberSketch, summarise
+from pipeline.prepare.staging import Layout, read_staged
+from pipeline.prepare.tally import Tally
+from pipeline.prepare.tasks import ArrowFunction
+from pipeline.schema import CategoryEncoder, NumberScaler, Tensor, TimeEncoder
+from pipeline.sections.data import Encode
 
 
-def moments(values: NDArray[np.float64]) -> Moments:
-    """Of a 1-d array in which NaN stands for null."""
-    present = values[~np.isnan(values)]
-    if not len(present):
-        return Moments(0, len(values), 0.0, 0.0, math.inf, -math.inf)
-    mean = float(present.mean())
-    m2 = float(np.square(present - mean).sum())
-    return Moments(len(present), len(values) - len(present), mean, m2, float(present.min()), float(present.max()))
+def fit(
+    spark: SparkSession, recipe: Recipe, layout: Layout, tally: Tally, classes: tuple[str, ...], work: Path
+) -> tuple[Packing, dict[str, Any]]:
+    """The packing, and the facts of the manifest that it is made from.
+
+    No Spark job, but one for each column with more values than a sketch counts, and one for each target encoding.
+    """
+    target = number_scaler(recipe, tally, recipe.label) if recipe.task == "regression" else None
+    scalers = tuple(number_scaler(recipe, tally, name) for name in recipe.names("number"))
+    slices = tuple(name for name, column in recipe.columns.items() if column.role == "sensitive")
+    base = Packing(layout, Tensor(name="features", dtype="float32", shape=(0,)), classes, target, scalers, (), (), slices, recipe.augment)
+    encoders = tuple(encoder(spark, recipe, base, tally, name, work) for name in recipe.names("category"))
+    times = tuple(TimeEncoder(column=name, cycles=recipe.columns[name].cycles) for name in recipe.names("time"))
+    tensor = image_tensor(recipe, tally) if recipe.image else features_tensor(scalers, [*encoders, *times])
+    packing = Packing(layout, tensor, classes, target, scalers, encoders, times, slices, recipe.augment)
+    names = [scaler.column for scaler in scalers] + [name for found in encoders for name in feature_names(found)]
+    names += [name for found in times for name in time_names(found)]
+    statistics = {name: summarise(sketch) for name, sketch in tally.sketches.items()}
+    facts = {"tensor": tensor, "target": target, "scalers": scalers, "encoders": encoders, "times": times, "slices": slices}
+    return packing, {**facts, "features": tuple(names), "statistics": statistics}
 
 
-def merge(left: Moments, right: Moments) -> Moments:
-    """Moments of both together. Source: Chan, Golub & LeVeque 1979, Updating formulae, eq. 2.1."""
-    num_values = left.num_values + right.num_values
-    if not num_values:
-        return left._replace(nulls=left.nulls + right.nulls)
-    delta = right.mean - left.mean
-    mean = left.mean + delta * right.num_values / num_values
-    m2 = left.m2 + right.m2 + delta * delta * left.num_values * right.num_values / num_values
-    return Moments(num_values, left.nulls + right.nulls, mean, m2, min(left.low, right.low), max(left.high, right.high))
+def number_scaler(recipe: Recipe, tally: Tally, name: str) -> NumberScaler:
+    sketch = tally.sketches[name]
+    if not isinstance(sketch, NumberSketch):
+        raise TypeError(f"column {name} holds no numbers")
+    return fit_scaler(name, recipe.normalize.get(name, "standard"), sketch)
 
 
-def fit_numbers(rows: DataFrame, columns: list[str]) -> dict[str, ColumnStatistics]:
-    """Statistics of number columns over train rows. One Spark job."""
-    if not columns:
-        return {}
-    train = rows.where(F.col(SPLIT) == "train").select(*columns)
-    parts = train.mapInArrow(partition_moments(columns, column_values), MOMENTS_SCHEMA).collect()
-    return statistics(columns, parts)
+def features_tensor(scalers: Sequence[NumberScaler], encoders: Sequence[CategoryEncoder | TimeEncoder]) -> Tensor:
+    return Tensor(name="features", dtype="float32", shape=(len(scalers) + sum(found.width for found in encoders),))
 
 
-def fit_pixels(rows: DataFrame, image: str, shape: tuple[int, int, int]) -> list[ColumnStatistics]:
-    """Statistics of each channel of an image column over train rows, in pixel units. One Spark job."""
-    names = [f"channel_{index}" for index in range(shape[2])]
-    train = rows.where(F.col(SPLIT) == "train").select(image)
-    parts = train.mapInArrow(partition_moments(names, pixel_values), MOMENTS_SCHEMA).collect()
-    return list(statistics(names, parts).values())
+def image_tensor(recipe: Recipe, tally: Tally) -> Tensor:
+    """Pixels stay uint8; the model's first layer normalises with these means and deviations of train pixels."""
+    mean = tuple(total / rows for rows, total, _ in tally.pixels)
+    spread = [(rows * squares - total * total) / (rows * rows) for rows, total, squares in tally.pixels]
+    std = tuple(math.sqrt(variance) or 1.0 for variance in spread)
+    name = recipe.image or ""
+    return Tensor(name=name, dtype="uint8", shape=recipe.columns[name].shape or (0, 0, 1), mean=mean, std=std)
 
 
-def column_values(batch: pa.RecordBatch, index: int, _count: int) -> NDArray[np.float64]:
-    return np.asarray(batch.column(index).to_numpy(zero_copy_only=False), np.float64)
+def encoder(spark: SparkSession, recipe: Recipe, packing: Packing, tally: Tally, name: str, work: Path) -> CategoryEncoder:
+    options, sketch = recipe.encode.get(name, Encode()), tally.sketches[name]
+    if not isinstance(sketch, CategorySketch):
+        raise TypeError(f"column {name} holds no categories")
+    if not sketch.count:
+        raise DataError(f"Column {name} has no value in any train row. Expected texts: set role: ignore, or mend the source.")
+    if options.method == "target":
+        return fit_target(name, options, sum_targets(spark, packing, tally, name, options, work))
+    counts: Mapping[str, int] = sketch.value_counts
+    is_complete = sketch.is_complete
+    if options.method == "vocabulary" and not is_complete:
+        counts, is_complete = count_values(spark, tally, name, options, work), True
+    return fit_encoder(name, options, counts, is_complete=is_complete)
 
 
-def pixel_values(batch: pa.RecordBatch, index: int, count: int) -> NDArray[np.float64]:
-    pixels = np.frombuffer(b"".join(batch.column(0).to_pylist()), np.uint8).reshape(-1, count)
-    return pixels[:, index].astype(np.float64)
+def train_parts(tally: Tally) -> list[int]:
+    return sorted(map(int, tally.staged["train"]))
 
 
-def partition_moments(names: list[str], values: Callable[[pa.RecordBatch, int, int], NDArray[np.float64]]) -> ArrowFunction:
-    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        totals = [moments(np.empty(0)) for _ in names]
-        for batch in batches:
-            totals = [merge(total, moments(values(batch, index, len(names)))) for index, total in enumerate(totals)]
-        partition = current_task().partitionId()
-        found = [{"partition": partition, "name": name, **total._asdict()} for name, total in zip(names, totals, strict=True)]
-        yield pa.RecordBatch.from_pylist(found, schema=MOMENTS_ARROW)
-
-    return work
+def count_values(spark: SparkSession, tally: Tally, name: str, options: Encode, work: Path) -> dict[str, int]:
+    """The most frequent values of a column among the train rows, as many as a vocabulary takes. One Spark job."""
+    parts = train_parts(tally)
+    counted = spark.range(0, len(parts), 1, len(parts)).mapInArrow(value_counter(parts, str(work), name), "value string, rows long")
+    totals = counted.groupBy("value").agg(F.sum("rows").alias("rows")).where(F.col("rows") >= options.min_count)
+    return {row["value"]: row["rows"] for row in totals.orderBy(F.desc("rows"), "value").limit(options.size).collect()}
 
 
-def statistics(names: list[str], parts: list[Any]) -> dict[str, ColumnStatistics]:
-    found: dict[str, ColumnStatistics] = {}
-    for name in names:
-        total = moments(np.empty(0))
-        for part in sorted((part for part in parts if part["name"] == name), key=lambda part: int(part["partition"])):
-            total = merge(total, Moments(*(part[field] for field in Moments._fields)))
-        if not total.num_values:
-            raise DataError(f"Column {name} has no value in any train row. Expected numbers: set role: ignore, or mend the source.")
-        std = math.sqrt(total.m2 / total.num_values)
-        found[name] = ColumnStatistics(count=total.num_values, nulls=total.nulls, mean=total.mean, std=std, min=total.low, max=total.high)
-    return found
+def value_counter(parts: Sequence[int], work: str, name: str) -> ArrowFunction:
+    def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for number in [number for batch in batches for number in batch.column(0).to_pylist()]:
+            found = pc.value_counts(read_staged(Path(work), "train", parts[number])[name].drop_null())
+            yield pa.RecordBatch.from_arrays([found.field("values"), found.field("counts")], names=["value", "rows"])
+
+    return count
 
 
-def fit_scalers(recipe: Recipe, found: Mapping[str, ColumnStatistics]) -> tuple[NumberScaler, ...]:
-    """A scaler for each number column, in the order of the packed vector; a constant column becomes zeros."""
-    return tuple(scaler(name, recipe.normalize.get(name, "standard"), stats) for name, stats in found.items())
+def sum_targets(spark: SparkSession, packing: Packing, tally: Tally, name: str, options: Encode, work: Path) -> pa.Table:
+    """Sums of the label for each value and fold of the train rows. One Spark job."""
+    parts = train_parts(tally)
+    columns = "value string, fold long, rows long, sums array<double>"
+    summed = spark.range(0, len(parts), 1, len(parts)).mapInArrow(target_summer(parts, str(work), packing, name, options.folds), columns)
+    return merge([summed.toArrow().cast(TARGET_SUMS)])
 
 
-def scaler(name: str, method: str, stats: ColumnStatistics) -> NumberScaler:
-    offset, scale = {"standard": (stats.mean, stats.std), "minmax": (stats.min, stats.max - stats.min), "none": (0.0, 1.0)}[method]
-    return NumberScaler(column=name, method=method, offset=offset, scale=scale or 1.0, fill=stats.mean)
+def target_summer(parts: Sequence[int], work: str, packing: Packing, name: str, num_folds: int) -> ArrowFunction:
+    def add_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for number in [number for batch in batches for number in batch.column(0).to_pylist()]:
+            rows = read_staged(Path(work), "train", parts[number])
+            targets = target_columns(labels_of(rows, packing), len(packing.classes))
+            yield from target_sums(rows[name], folds_of(rows, num_folds), targets).to_batches()
+
+    return add_up
 
 
-def fit_categories(rows: DataFrame, columns: list[str]) -> tuple[CategoryEncoder, ...]:
-    """The values of each category column among train rows, sorted. One Spark job a column."""
-    train = rows.where(F.col(SPLIT) == "train")
-    encoders = []
-    for name in columns:
-        distinct = train.where(F.col(name).isNotNull()).select(name).distinct()
-        values = [row[0] for row in distinct.limit(MAX_CATEGORIES + 1).collect()]
-        if len(values) > MAX_CATEGORIES:
-            raise DataError(
-                f"Column {name} has more than {MAX_CATEGORIES} values in the train rows; one-hot is not for it. Set role: key or ignore."
-            )
-        encoders.append(CategoryEncoder(column=name, values=tuple(sorted(values))))
-    return tuple(encoders)
+def target_columns(labels: NDArray[np.generic], num_classes: int) -> NDArray[np.float64]:
+    """(R, P): the scaled label, 1.0 for the second of two classes, or one column a class."""
+    if num_classes == 0:
+        return labels.astype(np.float64)[:, None]
+    return (labels == 1).astype(np.float64)[:, None] if num_classes == 2 else np.eye(num_classes)[labels.astype(np.int64)]

@@ -1,28 +1,41 @@
-"""The prepare stage: raw files -> read, clean, split, normalize, augment, write -> prepared Parquet and its manifest."""
+"""The prepare stage: raw files -> read, validate, split, clean, stage, audit, fit, write -> prepared Parquet and its manifest."""
 
 from __future__ import annotations
 
-from collections import Counter
+import gzip
+import json
+import math
+import shutil
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.attempt import Attempt
 from pipeline.config import Recipe
 from pipeline.console import quiet
 from pipeline.errors import DataError
-from pipeline.prepare.source import RawFiles, list_files
-from pipeline.schema import SPLITS, Accounting, Prepared, SplitFacts, SplitName, Tensor
+from pipeline.prepare import baseline as baselines
+from pipeline.prepare.baseline import STATISTICS, Baseline
+from pipeline.prepare.layout import FilePlan, plan_files
+from pipeline.prepare.sketch import to_json
+from pipeline.prepare.source import RawFiles, list_files, list_remote
+from pipeline.schema import SPLITS, Accounting, Prepared, SplitFacts, SplitName
+from pipeline.sections.rules import CHANGING
 from pipeline.stage import Outcome, Request, Work, run_stage
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from pipeline.prepare.pack import Packing
+    from pipeline.prepare.split import Bounds
+    from pipeline.prepare.tally import Tally
 
-SECTIONS = ("task", "source", "columns", "clean", "split", "normalize", "augment", "prepare")
+SECTIONS = ("task", "source", "columns", "clean", "split", "normalize", "encode", "audit", "drift", "augment", "prepare")
 SMALL_BYTES = 32 << 20
-LAYOUT = 1  # raise when the same recipe and source give other files
+PARTITION_BYTES = 32 << 20  # of source, behind one staged partition
+MIN_PARTITIONS = 4
+MAX_BATCH, BATCH_BYTES = 10_000, 8 << 20
+LAYOUT = 3  # raise when the same recipe and source give other files
 
 
 def run(request: Request, spark: SparkSession | None = None) -> Outcome:
@@ -30,132 +43,184 @@ def run(request: Request, spark: SparkSession | None = None) -> Outcome:
 
     Args:
         request: recipe, run, console, force.
-        spark: a session to work in (a notebook's, a test's); if None, one is started if there is work, and stopped.
+        spark: a session to work in (a notebook's, a test's); if None, one is started if there is work, and stopped. A remote
+            source is listed through Spark, so it always needs one.
 
     Raises:
         DataError: the source is empty, unreadable, or breaks a rule of the recipe.
         InfrastructureError: Spark or the disk failed.
     """
-    source = list_files(request.recipe.source, request.run.root)
-    sections = {**request.recipe.section(*SECTIONS), "listing": source.digest, "layout": LAYOUT}
-    return run_stage(request, "prepare", sections, {}, partial(prepare, request, source, spark))
+    recipe = request.recipe
+    with ExitStack() as stack:
+        if recipe.source.scheme is None:
+            source = list_files(recipe.source, request.run.root)
+        else:
+            from pipeline.prepare.session import session_for
+
+            spark = stack.enter_context(session_for(spark, f"longhaul-prepare-{recipe.name}"))
+            source = list_remote(spark, recipe.source, recipe.source.path)
+        before = baselines.find(request.run, source.digest)
+        inherited = before.bounds_for(recipe)
+        sections = {**recipe.section(*SECTIONS), "listing": source.digest, "layout": LAYOUT, "bounds": inherited}
+        return run_stage(request, "prepare", sections, {}, partial(prepare, request, source, before, spark))
 
 
-def prepare(request: Request, source: RawFiles, given: SparkSession | None, attempt: Attempt) -> Work:
+def prepare(request: Request, source: RawFiles, before: Baseline, given: SparkSession | None, attempt: Attempt) -> Work:
     from pipeline.prepare.session import session_for, shown
 
     recipe = request.recipe
     opened = session_for(given, f"longhaul-prepare-{recipe.name}", is_small=source.num_bytes < SMALL_BYTES)
     with request.console.meter("prepare") as meter:
-        meter(0, f"starting Spark for {len(source.files)} files")
-        with quiet(attempt.log / "spark.log"), opened as spark, shown(spark, meter, "reading, cleaning, writing"):
-            return prepare_rows(spark, recipe, source, attempt.files)
+        meter(0, f"starting Spark for {len(source.uris)} files")
+        try:
+            with quiet(attempt.log / "spark.log"), opened as spark, shown(spark, meter, "reading, cleaning, writing"):
+                return prepare_rows(request, spark, source, before, attempt)
+        finally:
+            shutil.rmtree(attempt.work, ignore_errors=True)
 
 
-def prepare_rows(spark: SparkSession, recipe: Recipe, source: RawFiles, folder: Path) -> Work:
-    """Every step on Spark; three passes, the rows themselves are read and decoded once."""
-    from pipeline.prepare import clean as cleaning
-    from pipeline.prepare.split import check_labels
-    from pipeline.prepare.write import write_files
+def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before: Baseline, attempt: Attempt) -> Work:
+    """Every step on Spark. The source is read once for staging, and once before for each group of rules that needs statistics."""
+    from pipeline.prepare import audit, fit, report, staging, write
 
-    rows = arrange(spark, recipe, source).persist()
-    rows_in, dropped, labels = account(rows, recipe)
-    check_rows_in(rows_in, recipe, source)
-    cleaning.check_dropped(dropped, rows_in, recipe.clean)
-    classes = check_labels(labels, recipe.label)
-    packing, facts = fit(rows, recipe, classes)
-    written = write_files(rows, folder, packing)
-    rows.unpersist()
-    splits = {name: split_facts(rows_written(written, name), labels[name]) for name in SPLITS}
-    accounting = Accounting(
-        rows_in=rows_in,
-        rows_out=sum(split.sources for split in splits.values()),
-        dropped=dropped,
-        augmented=sum(split.rows - split.sources for split in splits.values()),
+    recipe, files, work = request.recipe, attempt.files, attempt.work
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(rows_per_batch(recipe)))
+    rows, bounds, num_partitions = arrange(spark, recipe, source, before)
+    tally = staging.stage_rows(rows, recipe, num_partitions, is_arranged=is_arranged(recipe), work=work, files=files)
+    classes = check(recipe, source, rows, tally)
+    layout = staging.layout_of(recipe)
+    leaks = audit.audit(spark, recipe, layout, tally, work)
+    audit.check_leaks(leaks)
+    drifted = baselines.drift(before, tally.sketches, recipe, request.console)
+    packing, fitted = fit.fit(spark, recipe, layout, tally, classes, work)
+    written = write.write_files(spark, plan(recipe, tally, packing), packing, work=work, files=files)
+    splits = {name: split_facts(tally, name, rows_of(written, name)) for name in SPLITS}
+    prepared = Prepared(
+        task=recipe.task,
+        label=recipe.label,
+        classes=classes,
+        splits=splits,
+        accounting=account(recipe, tally, splits),
+        audit=leaks,
+        drift=drifted,
+        split_digest=baselines.split_digest(recipe),
+        split_bounds=bounds,
+        inherited_bounds=before.bounds_for(recipe),
+        listing=source.digest,
+        **fitted,
     )
-    check_accounting(accounting, splits, recipe, rows_written(written, "quarantine"))
-    prepared = Prepared(task=recipe.task, label=recipe.label, classes=classes, splits=splits, accounting=accounting, **facts)
-    return Work(prepared.model_dump(mode="json"), written)
+    statistics = {name: to_json(sketch) for name, sketch in sorted(tally.sketches.items())}
+    (files / STATISTICS).write_bytes(gzip.compress(json.dumps(statistics).encode(), mtime=0))
+    page = report.render(recipe, prepared, recipe.source.path, report.sample_quarantine(files))
+    (files / prepared.report).write_text(page, encoding="utf-8")
+    quarantined = {staging.quarantine_path(int(partition)): count for partition, count in tally.quarantined.items()}
+    return Work(prepared.model_dump(mode="json"), {**written, **quarantined})
 
 
-def arrange(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFrame:
-    """Every raw row with its rule or split, in final partitions and order. Lazy.
+def arrange(spark: SparkSession, recipe: Recipe, source: RawFiles, before: Baseline) -> tuple[DataFrame, Bounds, int]:
+    """(every raw row with its rule or split, bounds of stratified splits, partitions that rows are staged in). Lazy but for what is fitted.
 
-    Partition and order depend on the rows alone, never on the cluster: the number of files follows from the source's bytes.
+    Partition and order depend on the rows alone, never on the cluster: the number of partitions follows from the source's bytes.
     """
-    from pipeline.prepare.clean import clean, name_samples
+    from pipeline.prepare.clean import clean
     from pipeline.prepare.read import read_rows
-    from pipeline.prepare.split import assign_splits
-    from pipeline.schema import SAMPLE_ID
+    from pipeline.prepare.split import assign_splits, fit_bounds
+    from pipeline.prepare.validate import drop_invalid
 
-    num_files = max(recipe.prepare.min_files, -(-source.num_bytes // (recipe.prepare.file_mb << 20)))
-    rows = clean(read_rows(spark, recipe, source), recipe.clean.rules)
-    rows = name_samples(assign_splits(rows, recipe.split))
-    return rows.repartition(num_files, SAMPLE_ID).sortWithinPartitions(SAMPLE_ID)
+    num_partitions = max(MIN_PARTITIONS, -(-source.num_bytes // PARTITION_BYTES))
+    rows = drop_invalid(read_rows(spark, recipe, source), recipe)
+    bounds = fit_bounds(rows, recipe, before.bounds_for(recipe))
+    return clean(assign_splits(rows, recipe, bounds), recipe, num_partitions), bounds, num_partitions
 
 
-def account(rows: DataFrame, recipe: Recipe) -> tuple[int, dict[str, int], dict[SplitName, dict[str, int]]]:
-    """(rows in, rows dropped by each rule, rows of each label in each split). One Spark job."""
-    from pipeline.prepare.read import RULE
-    from pipeline.prepare.split import SPLIT
+def rows_per_batch(recipe: Recipe) -> int:
+    """Rows that Spark hands to Python at a time: about BATCH_BYTES of decoded images, else as many as pay."""
+    shape = recipe.columns[recipe.image].shape if recipe.image else None
+    return MAX_BATCH if shape is None else max(1, min(MAX_BATCH, BATCH_BYTES // math.prod(shape)))
 
-    counts = rows.groupBy(SPLIT, RULE, recipe.label).count().collect()
-    dropped = Counter({rule: 0 for rule in ("unreadable", *(rule.name for rule in recipe.clean.rules))})
-    labels: dict[SplitName, Counter[str]] = {name: Counter() for name in SPLITS}
-    for row in counts:
-        if row[RULE] is None:
-            labels[row[SPLIT]][row[recipe.label]] += row["count"]
-        else:
-            dropped[row[RULE]] += row["count"]
-    ordered = {name: dict(sorted(labels[name].items())) for name in SPLITS}
-    return sum(row["count"] for row in counts), dict(dropped), ordered
+
+def is_arranged(recipe: Recipe) -> bool:
+    """Whether the last rule that moved rows left them in their final partitions."""
+    moves = [rule for rule in recipe.clean.rules if "duplicates" in rule.name or (rule.fill_nulls and rule.fill_nulls.by == "forward")]
+    return recipe.image is None and bool(moves) and moves[-1].name == "drop_duplicates"
+
+
+def check(recipe: Recipe, source: RawFiles, rows: DataFrame, tally: Tally) -> tuple[str, ...]:
+    """The classes, if what was staged can be used at all.
+
+    Raises:
+        DataError: no rows, more dropped than allowed, an empty split, labels that cannot be learnt, a column that breaks its limits.
+    """
+    from pipeline.prepare.clean import check_dropped
+    from pipeline.prepare.split import check_labels, check_sizes
+    from pipeline.prepare.validate import check_columns
+
+    check_rows_in(tally.rows, recipe, source)
+    check_dropped(drops(recipe, tally), tally.rows, recipe.clean)
+    check_sizes({name: tally.kept(name) for name in SPLITS})
+    kept = sum(tally.kept(name) for name in SPLITS)
+    check_columns(recipe, rows, tally.nulls, kept, tally.sketches)
+    return check_labels({name: tally.labels[name] for name in SPLITS}, recipe.label) if recipe.task == "classification" else ()
 
 
 def check_rows_in(rows_in: int, recipe: Recipe, source: RawFiles) -> None:
     """Raises DataError for no row at all, and for images that came or went since the listing."""
-    files = len(source.files)
+    files = len(source.uris)
     if not rows_in:
         raise DataError(f"No input rows in {recipe.source.path}: {files} files, none with a row. Nothing was published.")
     if recipe.image and rows_in != files:
         raise DataError(f"{recipe.source.path}: {files} files were listed and {rows_in} read; the source changed meanwhile. Run again.")
 
 
-def fit(rows: DataFrame, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Packing, dict[str, Any]]:
-    """Scalers, encoders and statistics from train rows, and the packing that applies them."""
-    from pipeline.prepare import fit as fitting
-    from pipeline.prepare.pack import Packing, num_features
+def drops(recipe: Recipe, tally: Tally) -> dict[str, int]:
+    """Rows that each rule dropped; rules of the recipe that dropped none are there with 0, in its order."""
+    from pipeline.prepare.split import GAP
 
-    image = recipe.image
-    numbers = fitting.fit_numbers(rows, recipe.names("number"))
-    scalers = fitting.fit_scalers(recipe, numbers)
-    encoders = fitting.fit_categories(rows, recipe.names("category"))
-    if image is None:
-        tensor = Tensor(name="features", dtype="float32", shape=(num_features(scalers, encoders),))
-    else:
-        shape = recipe.columns[image].shape or (0, 0, 1)
-        channels = fitting.fit_pixels(rows, image, shape)
-        mean, std = tuple(channel.mean for channel in channels), tuple(channel.std or 1.0 for channel in channels)
-        tensor = Tensor(name=image, dtype="uint8", shape=shape, mean=mean, std=std)
-    slices = tuple(name for name, column in recipe.columns.items() if column.role == "sensitive")
-    packing = Packing(tensor, recipe.label, classes, scalers, encoders, slices, image, recipe.augment)
-    return packing, {"tensor": tensor, "scalers": scalers, "encoders": encoders, "statistics": numbers, "slices": slices}
+    gap = [GAP] if recipe.split.gap_s else []
+    rules = ["unreadable", *gap, *(rule.name for rule in recipe.clean.rules if rule.name not in CHANGING)]
+    return {rule: tally.dropped[rule] for rule in dict.fromkeys([*rules, *sorted(tally.dropped)])}
 
 
-def split_facts(rows: int, label_counts: dict[str, int]) -> SplitFacts:
-    return SplitFacts(rows=rows, sources=sum(label_counts.values()), label_counts=label_counts)
+def changes(recipe: Recipe, tally: Tally) -> dict[str, int]:
+    """Values that each value rule changed; rules of one name are numbered."""
+    names = [rule.name for rule in recipe.clean.rules if rule.name in CHANGING]
+    numbered = [f"{name} {names[: index + 1].count(name)}" if names.count(name) > 1 else name for index, name in enumerate(names)]
+    return {name: tally.changed[str(index)] for index, name in enumerate(numbered)}
 
 
-def rows_written(written: dict[str, int], folder: str) -> int:
-    return sum(rows for path, rows in written.items() if f"/{folder}/" in f"/{path}")
+def plan(recipe: Recipe, tally: Tally, packing: Packing) -> list[FilePlan]:
+    copies = {"train": 1 + recipe.augment.copies}
+    return plan_files(
+        {name: {int(partition): count for partition, count in parts.items()} for name, parts in tally.staged.items()},
+        row_bytes={name: packing.tensor.row_bytes * copies.get(name, 1) for name in SPLITS},
+        file_bytes=recipe.prepare.file_mb << 20,
+        min_files=recipe.prepare.min_files,
+    )
 
 
-def check_accounting(accounting: Accounting, splits: dict[SplitName, SplitFacts], recipe: Recipe, quarantined: int) -> None:
+def split_facts(tally: Tally, name: SplitName, rows: int) -> SplitFacts:
+    return SplitFacts(rows=rows, sources=tally.kept(name), label_counts=dict(sorted(tally.labels.get(name, {}).items())))
+
+
+def rows_of(written: dict[str, int], split: str) -> int:
+    return sum(rows for path, rows in written.items() if path.startswith(f"data/{split}/"))
+
+
+def account(recipe: Recipe, tally: Tally, splits: dict[SplitName, SplitFacts]) -> Accounting:
     """Rows in = rows out + dropped, and what was written is what was counted: no row is lost on the way.
 
     Raises:
         DataError: with both sides of the sum.
     """
-    dropped = sum(accounting.dropped.values())
+    accounting = Accounting(
+        rows_in=tally.rows,
+        rows_out=sum(split.sources for split in splits.values()),
+        dropped=drops(recipe, tally),
+        nulls=dict(sorted(tally.nulls.items())),
+        changed=changes(recipe, tally),
+        augmented=sum(split.rows - split.sources for split in splits.values()),
+    )
+    dropped, quarantined = sum(accounting.dropped.values()), sum(tally.quarantined.values())
     expected = {name: splits[name].sources * (1 + (recipe.augment.copies if name == "train" else 0)) for name in SPLITS}
     written = {name: splits[name].rows for name in SPLITS}
     if accounting.rows_in != accounting.rows_out + dropped or expected != written or quarantined != dropped:
@@ -163,3 +228,4 @@ def check_accounting(accounting: Accounting, splits: dict[SplitName, SplitFacts]
             f"Rows do not add up: {accounting.rows_in} in, {accounting.rows_out} kept, {dropped} dropped; expected files of {expected} and "
             f"{dropped} in quarantine, wrote {written} and {quarantined}. The source changed while it was read: run again."
         )
+    return accounting

@@ -1,4 +1,4 @@
-"""Rows -> what a prepared file holds: one packed tensor, label, weight, slices. Pure numpy and Arrow; runs in Spark's Python workers."""
+"""Staged rows -> what a prepared file holds: one packed tensor, label, weight, slices. Pure numpy and Arrow; runs in Spark's workers."""
 
 from __future__ import annotations
 
@@ -8,71 +8,104 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.config import Augment
+from pipeline.prepare.columns import NUMBERS, ORDER
+from pipeline.prepare.encode import encode, encode_time
 from pipeline.prepare.images import augment
-from pipeline.schema import LABEL, SAMPLE_ID, WEIGHT, CategoryEncoder, NumberScaler, SplitName, Tensor
+from pipeline.prepare.staging import Layout
+from pipeline.scaling import scale
+from pipeline.schema import LABEL, SAMPLE_ID, WEIGHT, CategoryEncoder, NumberScaler, SplitName, Tensor, TimeEncoder
+from pipeline.sections.data import Augment
 
 
 @dataclass(frozen=True)
 class Packing:
-    """All that turns raw rows of any split into prepared ones; sent to every worker."""
+    """All that turns staged rows of any split into prepared ones; sent to every worker."""
 
+    layout: Layout
     tensor: Tensor
-    label: str
     classes: tuple[str, ...]
+    target: NumberScaler | None  # of a regression
     scalers: tuple[NumberScaler, ...]
     encoders: tuple[CategoryEncoder, ...]
+    times: tuple[TimeEncoder, ...]
     slices: tuple[str, ...]
-    image: str | None
     augment: Augment
 
 
 def pack(rows: pa.Table, split: SplitName, packing: Packing) -> pa.Table:
     """Prepared rows of one split, in the order given; each train row is followed by its augmented copies."""
+    image = packing.layout.image
     sample_ids = rows[SAMPLE_ID].to_pylist()
-    index = {value: number for number, value in enumerate(packing.classes)}
-    labels = np.asarray([index[value] for value in rows[packing.label].to_pylist()], np.int64)
-    if packing.image is None:
-        features = pack_features(rows, packing)
-        packed = [row.tobytes() for row in features]
-    else:
-        packed = rows[packing.image].to_pylist()
+    packed = rows[image].combine_chunks() if image else packed_array(pack_features(rows, split, packing))
     copies = packing.augment.copies if split == "train" else 0
     if copies:
-        packed, sample_ids = with_copies(packed, sample_ids, packing)
+        images, sample_ids = with_copies(packed.to_pylist(), sample_ids, packing)
+        packed = pa.array(images, pa.binary())
     times = copies + 1
-    slices = {name: pa.array(np.repeat(rows[name].to_numpy(zero_copy_only=False), times), pa.string()) for name in packing.slices}
+    slices = {name: pa.array(np.repeat(as_text(rows, name, packing.layout), times), pa.string()) for name in packing.slices}
     return pa.table(
         {
             SAMPLE_ID: pa.array(sample_ids, pa.string()),
-            packing.tensor.name: pa.array(packed, pa.binary()),
-            LABEL: np.repeat(labels, times),
+            packing.tensor.name: packed,
+            LABEL: np.repeat(labels_of(rows, packing), times),
             WEIGHT: np.ones(len(sample_ids), np.float32),
             **slices,
         }
     )
 
 
-def pack_features(rows: pa.Table, packing: Packing) -> NDArray[np.float32]:
-    """(R, F) float32: scaled numbers, then one-hot categories, each with a last place for unknown values."""
-    parts = [scale(rows[scaler.column], scaler)[:, None] for scaler in packing.scalers]
-    parts += [one_hot(rows[encoder.column], encoder) for encoder in packing.encoders]
-    return np.asarray(np.concatenate(parts, axis=1), np.float32)
+def numbers_of(rows: pa.Table) -> NDArray[np.float64]:
+    """(R, numbers) raw values; missing ones NaN."""
+    column = rows[NUMBERS].combine_chunks()
+    return np.asarray(column.flatten().to_numpy()).reshape(len(column), -1)
 
 
-def scale(column: pa.ChunkedArray, scaler: NumberScaler) -> NDArray[np.float64]:
-    values = np.asarray(column.to_numpy(), np.float64)
-    return (np.where(np.isnan(values), scaler.fill, values) - scaler.offset) / scaler.scale
+def labels_of(rows: pa.Table, packing: Packing) -> NDArray[np.generic]:
+    """(R,) int64 class indices, or float32 scaled numbers."""
+    label = packing.layout.label
+    if packing.target is not None:
+        return scale(numbers_of(rows)[:, packing.layout.numbers.index(label)], packing.target).astype(np.float32)
+    encoded = rows[label].combine_chunks().dictionary_encode()
+    index = {value: number for number, value in enumerate(packing.classes)}
+    places = np.asarray([index[value] for value in encoded.dictionary.to_pylist()], np.int64)
+    return np.asarray(places[encoded.indices.to_numpy()])
 
 
-def one_hot(column: pa.ChunkedArray, encoder: CategoryEncoder) -> NDArray[np.float64]:
-    place = {value: index for index, value in enumerate(encoder.values)}
-    indices = [place.get(value, len(place)) for value in column.to_pylist()]
-    return np.eye(len(place) + 1)[indices]
+def pack_features(rows: pa.Table, split: SplitName, packing: Packing) -> NDArray[np.float32]:
+    """(R, F) float32: scaled numbers, then encoded categories, then times."""
+    numbers = numbers_of(rows) if packing.layout.numbers else np.empty((rows.num_rows, 0))
+    features = np.empty((rows.num_rows, packing.tensor.shape[0]), np.float32)
+    for place, scaler in enumerate(packing.scalers):
+        features[:, place] = scale(numbers[:, packing.layout.numbers.index(scaler.column)], scaler)
+    begin = len(packing.scalers)
+    for encoder in packing.encoders:
+        folds = folds_of(rows, len(encoder.fold_means)) if encoder.method == "target" and split == "train" else None
+        features[:, begin : begin + encoder.width] = encode(rows[encoder.column], encoder, folds)
+        begin += encoder.width
+    for time in packing.times:
+        features[:, begin : begin + time.width] = encode_time(numbers[:, packing.layout.numbers.index(time.column)], time)
+        begin += time.width
+    return features
 
 
-def num_features(scalers: tuple[NumberScaler, ...], encoders: tuple[CategoryEncoder, ...]) -> int:
-    return len(scalers) + sum(len(encoder.values) + 1 for encoder in encoders)
+def folds_of(rows: pa.Table, num_folds: int) -> NDArray[np.int64]:
+    """(R,) which fold a train row is in for out-of-fold encodings; from its key, like its split."""
+    return np.asarray(rows[ORDER].to_numpy().view(np.uint64) % np.uint64(num_folds), np.int64)
+
+
+def packed_array(features: NDArray[np.float32]) -> pa.Array:
+    """One binary value for each row of a matrix, its bytes as they lie in memory; nothing is copied."""
+    content = np.ascontiguousarray(features)
+    offsets = np.arange(len(content) + 1, dtype=np.int32) * (content.shape[1] * content.itemsize)
+    return pa.Array.from_buffers(pa.binary(), len(content), [None, pa.py_buffer(offsets), pa.py_buffer(content)])
+
+
+def as_text(rows: pa.Table, name: str, layout: Layout) -> NDArray[np.object_]:
+    """(R,) a sensitive column as text; missing values None."""
+    if name in layout.texts:
+        return np.asarray(rows[name].to_numpy(), object)
+    values = numbers_of(rows)[:, layout.numbers.index(name)]
+    return np.asarray([None if np.isnan(value) else f"{value:g}" for value in values], object)
 
 
 def with_copies(packed: list[bytes], sample_ids: list[str], packing: Packing) -> tuple[list[bytes], list[str]]:

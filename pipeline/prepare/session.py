@@ -24,12 +24,12 @@ FIXED = {
     "spark.sql.caseSensitive": "true",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.csv.parser.columnPruning.enabled": "false",  # else ragged rows pass when few columns are selected
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",  # day=01 is text
     "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "true",
 }
 LOCAL = {
     "spark.master": "local[*]",
-    "spark.driver.memory": "2g",
+    "spark.driver.memory": "1g",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",

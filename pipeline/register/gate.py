@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline.config import Gate, Limit, VersusChampion
-from pipeline.schema import Condition, Evaluated
+from pipeline.schema import LOWER_IS_BETTER, Condition, Evaluated
+from pipeline.sections.training import Gate, Limit, VersusChampion
 
-SLACK = 1e-12  # bounds are inclusive, and 0.98 - 0.01 need not be the float nearest to 0.97
+SLACK = 1e-12  # of the bound, or of 1 if that is more: bounds are inclusive, and 0.98 - 0.01 need not be the float nearest to 0.97
 
 
 def decide(gate: Gate, evaluated: Evaluated, champion: Mapping[str, float] | None) -> tuple[Condition, ...]:
@@ -22,8 +22,7 @@ def decide(gate: Gate, evaluated: Evaluated, champion: Mapping[str, float] | Non
             Then `versus_champion` holds: the first model has only its fixed bounds to pass.
     """
     values = {name: interval.value for name, interval in evaluated.metrics.items()}
-    limits = {"accuracy": gate.accuracy, "macro_f1": gate.macro_f1, "log_loss": gate.log_loss}
-    fixed = [condition for name, limit in limits.items() if limit for condition in check_limit(name, limit, values.get(name))]
+    fixed = [condition for name, limit in gate.limits.items() for condition in check_limit(name, limit, values.get(name))]
     relative = [check_champion(gate.versus_champion, values, champion)] if gate.versus_champion else []
     return (*fixed, *relative)
 
@@ -36,19 +35,21 @@ def check_limit(metric: str, limit: Limit, value: float | None) -> Iterable[Cond
 
 
 def check_champion(rule: VersusChampion, values: Mapping[str, float], champion: Mapping[str, float] | None) -> Condition:
-    value, text = values.get(rule.metric), f"{rule.metric} >= champion - {rule.max_drop}"
+    is_lower_better = rule.metric in LOWER_IS_BETTER
+    value, text = values.get(rule.metric), f"{rule.metric} {'<= champion +' if is_lower_better else '>= champion -'} {rule.max_drop}"
     if champion is None:
         first = "there is no champion yet: the first model has only its fixed bounds to pass"
         return Condition(text=f"{text} ({first})", value=value, holds=True)
     best = champion.get(rule.metric)
     if best is None:
         return Condition(text=f"{text} (the champion's {rule.metric} is not recorded)", value=value, holds=False)
-    return Condition(text=f"{text} (champion: {best:.6g})", value=value, holds=at_least(value, best - rule.max_drop))
+    holds = at_least(best + rule.max_drop, value) if is_lower_better else at_least(value, best - rule.max_drop)
+    return Condition(text=f"{text} (champion: {best:.6g})", value=value, holds=holds)
 
 
 def at_least(value: float | None, bound: float | None) -> bool:
     """False for a missing value or NaN, on either side."""
-    return value is not None and bound is not None and value >= bound - SLACK
+    return value is not None and bound is not None and value >= bound - SLACK * max(1.0, abs(bound))
 
 
 def passes(conditions: Sequence[Condition]) -> bool:

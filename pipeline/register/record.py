@@ -26,7 +26,7 @@ def metrics(train: Manifest, evaluate: Manifest) -> Iterator[tuple[str, float, i
     result = Evaluated.model_validate(evaluate.facts)
     for name, interval in result.metrics.items():
         yield from ((f"test/{name}", interval.value, 0), (f"test/{name}_low", interval.low, 0), (f"test/{name}_high", interval.high, 0))
-    yield "test/baseline_accuracy", result.baseline_accuracy, 0
+    yield from ((f"test/baseline_{name}", value, 0) for name, value in result.baseline.metrics.items())
     yield "test/rows", float(result.rows), 0
     for epoch in Trained.model_validate(train.facts).history:
         yield from ((f"epoch/{name}", value, epoch.epoch) for name, value in epoch.metrics.items())

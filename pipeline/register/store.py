@@ -249,7 +249,7 @@ def log_evidence(client: MlflowClient, candidate: Candidate, conditions: tuple[C
 
 
 def log_model(candidate: Candidate, run_id: str) -> Any:
-    """The Keras model with its signature, (B, *shape) in and (B, K) logits out."""
+    """The Keras model with its signature: (B, *shape) in; (B, K) logits, or (B, 1) scaled labels out."""
     import keras
     import mlflow.tensorflow
     import numpy as np
@@ -259,7 +259,7 @@ def log_model(candidate: Candidate, run_id: str) -> Any:
     data = prepared(candidate.prepare)
     path = candidate.train.files / Trained.model_validate(candidate.train.manifest.facts).model
     inputs = Schema([TensorSpec(np.dtype(data.tensor.dtype), (-1, *data.tensor.shape), data.tensor.name)])
-    outputs = Schema([TensorSpec(np.dtype("float32"), (-1, len(data.classes)))])
+    outputs = Schema([TensorSpec(np.dtype("float32"), (-1, len(data.classes) or 1))])
     model = keras.saving.load_model(path, safe_mode=True, compile=False)
     with mlflow.start_run(run_id=run_id):  # log_model puts the files into the active run's experiment, else into ./mlruns
         return mlflow.tensorflow.log_model(

@@ -90,5 +90,5 @@ def show(request: Request, meter: Meter, event: Event) -> None:
 
 def epoch_note(event: Event) -> str:
     metrics: dict[str, Any] = event["metrics"]
-    shown = [name for name in ("loss", "val_loss", "val_accuracy") if name in metrics]
+    shown = [name for name in ("loss", "val_loss", "val_accuracy", "val_mae") if name in metrics]
     return f"epoch {event['epoch']}  " + "  ".join(f"{name} {metrics[name]:.4f}" for name in shown)

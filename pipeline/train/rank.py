@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ import tensorflow as tf
 
 from pipeline import model_arguments
 from pipeline.attempt import Found, read_published
-from pipeline.config import Optimizer, Recipe, Train
+from pipeline.config import Recipe
 from pipeline.errors import DataError, LonghaulError
 from pipeline.feed.dataset import evaluation_dataset, training_dataset
 from pipeline.feed.plan import Plan, Position
-from pipeline.feed.reader import SplitReader
-from pipeline.schema import Prepared, prepared
+from pipeline.feed.reader import LABEL_DTYPES, SplitReader
+from pipeline.schema import Prepared, Task, prepared
+from pipeline.sections.training import LOSSES, Optimizer, Train
 from pipeline.train import checkpoint as checkpoints
 from pipeline.train.callbacks import Checkpoints, ExactMetrics, News, OneTraining, RankZeroDecides
 from pipeline.train.checkpoint import Checkpoint
@@ -115,7 +117,7 @@ def begin(recipe: Recipe, facts: Prepared, reader: SplitReader, world: World, fo
     plan = Plan(reader.rows_per_file, settings.global_batch, settings.lanes, settings.seed)
     model = build_model(recipe, facts)
     share = len(plan.lanes_of(world.rank, world.size)) / plan.lanes
-    compile_model(model, settings, all_reduce_gradients(make_optimizer(settings.optimizer), world, share), plan.num_steps)
+    compile_model(model, recipe, all_reduce_gradients(make_optimizer(settings.optimizer), world, share), plan.num_steps)
     resumed = restore(folder, model, world)
     history = list(resumed.history) if resumed else []
     return Training(recipe, facts, world, plan, model, resumed, make_stopping(settings), history)
@@ -129,7 +131,7 @@ def build_model(recipe: Recipe, facts: Prepared) -> keras.Model:
         raise DataError(f"models/{recipe.model.name}.py has gone since the recipe was checked.")
     shape = facts.tensor.shape
     known = {
-        "num_classes": len(facts.classes),
+        "num_outputs": len(facts.classes) or 1,
         "num_features": shape[0],
         "image_shape": shape,
         "pixel_mean": facts.tensor.mean,
@@ -150,18 +152,33 @@ def make_optimizer(settings: Optimizer) -> keras.Optimizer:
     return kinds[settings.name](learning_rate=settings.learning_rate, **options)
 
 
-def compile_model(model: keras.Model, settings: Train, optimizer: keras.Optimizer, num_steps: int) -> None:
+def compile_model(model: keras.Model, recipe: Recipe, optimizer: keras.Optimizer, num_steps: int) -> None:
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        steps_per_execution=min(settings.steps_per_execution, num_steps),
+        loss=make_loss(recipe.train.loss or LOSSES[recipe.task][0]),
+        weighted_metrics=[make_metric(recipe.task)],
+        steps_per_execution=min(recipe.train.steps_per_execution, num_steps),
         jit_compile=False,  # XLA would compile Horovod's operations away
     )
     optimizer.build(model.trainable_variables)
     # Keras makes the metrics' variables with the first batch; a resumed epoch needs them before.
-    model.compute_metrics(None, tf.zeros((1,), tf.int64), tf.zeros((1, *model.output_shape[1:])), tf.ones((1,)))
+    model.compute_metrics(None, tf.zeros((1,), LABEL_DTYPES[recipe.task]), tf.zeros((1, *model.output_shape[1:])), tf.ones((1,)))
     model.reset_metrics()
+
+
+def make_loss(name: str) -> keras.losses.Loss:
+    kinds = {
+        "cross_entropy": partial(keras.losses.SparseCategoricalCrossentropy, from_logits=True),
+        "mse": keras.losses.MeanSquaredError,
+        "mae": keras.losses.MeanAbsoluteError,
+        "huber": keras.losses.Huber,
+    }
+    return kinds[name]()
+
+
+def make_metric(task: Task) -> keras.metrics.Metric:
+    """What is shown beside the loss."""
+    return keras.metrics.MeanAbsoluteError("mae") if task == "regression" else keras.metrics.SparseCategoricalAccuracy("accuracy")
 
 
 def make_stopping(settings: Train) -> keras.callbacks.EarlyStopping | None:

@@ -66,7 +66,7 @@ def write_part(path: Path, names: list[str], labels: np.ndarray, tensors: np.nda
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = {
         "sample_id": pa.array(names),
-        "label": pa.array(labels, pa.int64()),
+        "label": pa.array(labels, pa.float32() if labels.dtype == np.float32 else pa.int64()),
         "weight": pa.array(np.ones(len(labels)), pa.float32()),
         tensor_name: pa.array([row.tobytes() for row in tensors], pa.binary()),
     }
@@ -93,7 +93,8 @@ def finish_train(request: Request, layers=None) -> stage.Outcome:
 
         model = pass_through() if layers is None else keras.Sequential([keras.Input((4,)), *layers])
         model.save(attempt.files / "model.keras")
-        curves = [{"loss": 1 / n, "val_loss": 1.2 / n, "accuracy": 1 - 1 / (n + 2), "val_accuracy": 0.9} for n in (1, 2, 3)]
+        metric = "mae" if request.recipe.task == "regression" else "accuracy"
+        curves = [{"loss": 1 / n, "val_loss": 1.2 / n, metric: 1 - 1 / (n + 2), f"val_{metric}": 0.9} for n in (1, 2, 3)]
         history = tuple(Epoch(epoch=n, steps=3, metrics=metrics, seconds=0.1) for n, metrics in enumerate(curves, start=1))
         facts = Trained(
             num_parameters=model.count_params(), ranks=2, global_batch=16, steps_per_epoch=3, best_epoch=3, stopped_early=False,
@@ -107,9 +108,9 @@ def finish_train(request: Request, layers=None) -> stage.Outcome:
 def pass_through():
     from models import mlp
 
-    model = mlp.build(num_features=4, num_classes=3, width=4, depth=1, dropout=0.0)
+    model = mlp.build(num_features=4, num_outputs=3, width=4, depth=1, dropout=0.0)
     model.get_layer("hidden_0").set_weights([np.eye(4), np.zeros(4)])
-    model.get_layer("logits").set_weights([np.eye(4, 3), np.zeros(3)])
+    model.get_layer("outputs").set_weights([np.eye(4, 3), np.zeros(3)])
     return model
 
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import stage
-from pipeline.config import Gate
 from pipeline.errors import DataError
 from pipeline.evaluate import job, rows
 from pipeline.schema import Evaluated
+from pipeline.sections.training import Gate
 from tests.evaluate.finished_run import CLASSES, expected_log_loss, finish_prepare, finish_train, make_request, make_rows
 
 pytestmark = pytest.mark.tf
@@ -26,7 +26,7 @@ def test_evaluation_gives_the_known_metrics_of_every_test_row(request_after_trai
     result = Evaluated.model_validate(outcome.manifest.facts)
     assert (result.rows, result.metrics["accuracy"].value) == (40, 0.9)
     assert result.metrics["log_loss"].value == pytest.approx(expected_log_loss(4), rel=1e-6)
-    assert result.baseline_accuracy == pytest.approx(14 / 40)
+    assert (result.baseline.answer, result.baseline.metrics["accuracy"]) == ("setosa", pytest.approx(14 / 40))
     assert {entry.path: entry.rows for entry in outcome.manifest.files} == {"predictions.parquet": 40, "report.html": None}
 
 

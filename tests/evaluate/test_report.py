@@ -5,36 +5,37 @@ from __future__ import annotations
 import base64
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline import stage
-from pipeline.config import Gate, Limit
 from pipeline.evaluate import report, rows
-from pipeline.evaluate.metrics import calibration, measure
+from pipeline.evaluate.classification import measure
+from pipeline.evaluate.report_classification import MAX_MISTAKES, find_mistakes, render
 from pipeline.schema import SplitFacts, Tensor
+from pipeline.sections.training import Gate, Limit
 from pipeline.stage import Work
-from tests.evaluate.finished_run import ROWS, finish_prepare, finish_train, make_request, make_rows, prepared_facts, write_part
+from tests.evaluate.finished_run import CLASSES, ROWS, finish_prepare, finish_train, make_request, make_rows, prepared_facts, write_part
 
 pytestmark = pytest.mark.tf  # the fixture saves a Keras model
 
 
-@pytest.fixture
-def evidence(request_after_train):
-    return make_evidence(request_after_train, wrong=4)
+def page_of(request, wrong=4):
+    evidence, (labels, probabilities) = evidence_of(request, wrong), answers(wrong)
+    return render(evidence, measured(evidence.facts.classes, wrong), labels, probabilities)
 
 
-def make_evidence(request, wrong):
-    labels, probabilities = answers(wrong)
-    return report.Evidence(
-        request.recipe,
-        stage.upstream(request, "prepare").manifest,
-        stage.upstream(request, "train").manifest,
-        measure(labels, probabilities, ["setosa", "versicolor", "virginica"], majority=0),
-        calibration(labels, probabilities),
-    )
+def evidence_of(request, wrong=4):
+    found = stage.upstream(request, "prepare")
+    names = rows.sample_ids(found, "test", answers(wrong)[0])
+    return report.Evidence(request.recipe, found, stage.upstream(request, "train").manifest, names)
+
+
+def measured(classes, wrong=4):
+    return measure(*answers(wrong), classes, majority=0)
 
 
 def answers(wrong):
@@ -47,28 +48,32 @@ def answers(wrong):
 
 
 def mistakes_of(request, wrong=4):
-    found, (labels, probabilities) = stage.upstream(request, "prepare"), answers(wrong)
-    return report.find_mistakes(found, rows.sample_ids(found, "test", labels), labels, probabilities)
+    return find_mistakes(evidence_of(request, wrong), *answers(wrong))
 
 
-def test_the_page_loads_nothing_and_has_no_script(evidence, request_after_train):
-    page = report.render(evidence, mistakes_of(request_after_train))
+def test_the_page_loads_nothing_and_has_no_script(request_after_train):
+    page = page_of(request_after_train)
     assert "<script" not in page
     links = re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?([^"\')\s>]+)', page)
     assert [link for link in links if not link.startswith(("#", "data:"))] == []
 
 
-def test_the_page_says_accuracy_with_interval_baseline_and_rows(evidence, request_after_train):
-    page = report.render(evidence, mistakes_of(request_after_train))
+def test_the_page_says_accuracy_with_interval_baseline_and_rows(request_after_train):
+    page = page_of(request_after_train)
     assert ">90.0 %<" in page
     assert "95 % interval 76.9 % to 96.0 %" in page
     assert ">35.0 %<" in page
     assert ">36<" in page and "of 40" in page
 
 
-def test_the_same_evidence_gives_the_same_bytes(evidence, request_after_train):
-    mistakes = mistakes_of(request_after_train)
-    assert report.render(evidence, mistakes) == report.render(evidence, mistakes)
+def test_the_same_evidence_gives_the_same_bytes(request_after_train):
+    assert page_of(request_after_train) == page_of(request_after_train)
+
+
+def test_a_classifier_s_page_has_nothing_of_a_regression(request_after_train):
+    page = page_of(request_after_train)
+    assert "By class" in page and "Calibration" in page
+    assert not [text for text in ("Residuals", "mean absolute error", "R²", "scaled label") if text in page]
 
 
 def test_mistakes_come_surest_first_with_their_names_and_classes(request_after_train):
@@ -79,17 +84,18 @@ def test_mistakes_come_surest_first_with_their_names_and_classes(request_after_t
 
 def test_mistakes_are_bounded(request_after_train):
     finish_prepare(request_after_train, num_wrong=40)
-    assert len(mistakes_of(request_after_train, wrong=40)) == report.MAX_MISTAKES
+    assert len(mistakes_of(request_after_train, wrong=40)) == MAX_MISTAKES
 
 
 def test_a_model_without_mistakes_has_a_page(request_after_train):
-    assert "No test row was predicted wrongly" in report.render(make_evidence(request_after_train, wrong=0), [])
+    assert "No test row was predicted wrongly" in page_of(request_after_train, wrong=0)
 
 
 @pytest.mark.parametrize(("end", "bound", "holds"), [("min", 0.9, True), ("min", 0.91, False), ("max", 0.9, True), ("max", 0.89, False)])
-def test_fixed_bounds_say_whether_they_hold(evidence, end, bound, holds):
-    register = evidence.recipe.register_.model_copy(update={"gate": Gate(accuracy=Limit(**{end: bound}))})
-    (bound,) = report.fixed_bounds(evidence.recipe.model_copy(update={"register_": register}), evidence.result)
+def test_fixed_bounds_say_whether_they_hold(end, bound, holds):
+    recipe = make_request(Path("unused")).recipe
+    register = recipe.register_.model_copy(update={"gate": Gate(accuracy=Limit(**{end: bound}))})
+    (bound,) = report.fixed_bounds(recipe.model_copy(update={"register_": register}), measured(CLASSES))
     assert bound.is_kept == holds
 
 
@@ -98,13 +104,7 @@ def test_what_is_in_the_data_cannot_become_markup(tmp_path, monkeypatch):
     request = make_request(tmp_path)
     finish_prepare(request)
     finish_train(request)
-    labels, probabilities = answers(4)
-    names = stage.upstream(request, "prepare").manifest.facts["classes"]
-    evidence = report.Evidence(
-        request.recipe, stage.upstream(request, "prepare").manifest, stage.upstream(request, "train").manifest,
-        measure(labels, probabilities, names, majority=0), calibration(labels, probabilities),
-    )  # fmt: skip
-    page = report.render(evidence, mistakes_of(request))
+    page = page_of(request)
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
 
@@ -113,6 +113,7 @@ def test_images_of_mistakes_are_the_pixels_of_those_rows(tmp_path):
     request = make_request(tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (ROWS["test"], 6, 5, 3), dtype=np.uint8)
     finish_images(request, pixels)
+    finish_train(request)
     first = mistakes_of(request)[0]
     drawn = Image.open(io.BytesIO(base64.b64decode(first.image.partition(",")[2])))
     np.testing.assert_array_equal(np.asarray(drawn), pixels[0])

@@ -91,6 +91,34 @@ def test_labels_of_another_type_are_refused(write_split):
         list(reader.read([0]))
 
 
+def with_numbers(reader, values):
+    """The same single file with these float labels, for a reader of a regression."""
+    path = reader.folder / reader.files[0].path
+    pq.write_table(pq.read_table(path).set_column(2, "label", pa.array(values, pa.float32())), path)
+    return dataclasses.replace(reader, label_dtype="float32")
+
+
+def test_labels_of_a_regression_arrive_with_their_rows_as_they_are(write_split):
+    numbers = np.arange(64, dtype=np.float32)
+    reader = with_numbers(write_split([64]), numbers / 3)
+    for tensor, label, _ in training_dataset(reader, Plan(reader.rows_per_file, 16, 4, 17)):
+        assert label.dtype == np.float32
+        assert np.array_equal(label.numpy(), tensor.numpy()[:, 0] / np.float32(3))
+
+
+@pytest.mark.parametrize("value", [None, np.nan, np.inf])
+def test_a_label_that_is_no_number_is_refused(write_split, value):
+    reader = with_numbers(write_split([4]), [0.5, value, 1.5, 2.5])
+    with pytest.raises(DataError, match="part-00000.parquet: label holds a null or a number that is not finite"):
+        list(reader.read([0]))
+
+
+def test_class_labels_are_refused_where_numbers_are_expected(write_split):
+    reader = dataclasses.replace(write_split([4]), label_dtype="float32")
+    with pytest.raises(DataError, match="expected label float32 and weight float32 without nulls, received int64 and float32"):
+        list(reader.read([0]))
+
+
 def test_a_truncated_file_is_named(write_split):
     reader = write_split([500])
     path = reader.folder / reader.files[0].path

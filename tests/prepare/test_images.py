@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from pipeline import config
-from pipeline.config import AugmentOperation, Rotate, Translate
 from pipeline.errors import DataError
 from pipeline.prepare.images import Undecodable, augment, decode, transform
 from pipeline.schema import SPLITS, prepared
+from pipeline.sections.data import AugmentOperation, Rotate, Translate
 from tests.prepare.conftest import published, rows
 
 IMAGES = arrays.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 
 import numpy as np
@@ -114,7 +113,7 @@ def test_categories_are_one_hot_over_train_values_with_a_place_for_unknown_ones(
 
 def test_every_file_is_one_row_group_of_plain_parquet_with_the_rows_of_its_manifest(prepare, table_recipe, tmp_path):
     outcome = prepare(table_recipe(write_csv(tmp_path / "raw.csv", many_rows())))
-    for entry in outcome.manifest.files:
+    for entry in [entry for entry in outcome.manifest.files if entry.path.endswith(".parquet")]:
         metadata = pq.ParquetFile(outcome.found.files / entry.path).metadata
         assert metadata.num_row_groups == 1 and metadata.num_rows == entry.rows
         assert metadata.metadata is None or b"dataset-toolkit.unischema.v1" not in metadata.metadata
@@ -144,20 +143,6 @@ def test_changed_source_files_are_not_mistaken_for_old_ones(prepare, table_recip
     second = prepare(recipe)
     assert second.reused_from is None and prepared(second.manifest).accounting.rows_in == 90
     assert first.manifest.key != second.manifest.key
-
-
-def test_parquet_and_gzip_and_globs_are_read_like_one_csv(prepare, table_recipe, tmp_path):
-    lines = many_rows()
-    plain = prepare(table_recipe(write_csv(tmp_path / "raw.csv", lines)), "manual-a")
-    (tmp_path / "parts").mkdir()
-    for index in range(2):
-        (tmp_path / "parts" / f"{index}.csv.gz").write_bytes(gzip.compress("\n".join(["x,label", *lines[index::2]]).encode()))
-    zipped = prepare(table_recipe(tmp_path / "parts" / "*.gz"), "manual-b")
-    table = pa.table({"x": [float(line.split(",")[0]) for line in lines], "label": [line.split(",")[1] for line in lines]})
-    pq.write_table(table, tmp_path / "raw.parquet")
-    parquet = prepare(table_recipe(tmp_path / "raw.parquet"), "manual-c")
-    digests = {outcome.manifest.content_digest for outcome in (plain, zipped, parquet)}
-    assert len(digests) == 1
 
 
 @pytest.mark.parametrize(

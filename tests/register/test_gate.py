@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import Gate, Limit, VersusChampion
 from pipeline.register.gate import decide, explain_rejection, passes
-from pipeline.schema import Evaluated, Interval
+from pipeline.schema import METRICS, Baseline, Evaluated, Interval
+from pipeline.sections.training import Gate, Limit, VersusChampion
 
 shares = st.floats(0, 1)
 anything = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.sampled_from([math.nan, math.inf, -math.inf]))
@@ -18,11 +19,11 @@ anything = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.sampled_
 
 def evaluated(**values):
     metrics = {name: Interval(value=value, low=value, high=value) for name, value in values.items()}
-    return Evaluated(rows=10, confidence=0.95, metrics=metrics, baseline_accuracy=0.1, per_class=(), confusion=())
+    return Evaluated(task="regression", rows=10, confidence=0.95, metrics=metrics, baseline=Baseline(answer=0.0, metrics={}))
 
 
-def versus(max_drop=0.01):
-    return Gate(versus_champion=VersusChampion(metric="accuracy", max_drop=max_drop))
+def versus(max_drop=0.01, metric="accuracy"):
+    return Gate(versus_champion=VersusChampion(metric=metric, max_drop=max_drop))
 
 
 @given(shares, shares)
@@ -58,6 +59,41 @@ def test_a_better_candidate_never_does_worse_against_the_champion(value, best, m
 )
 def test_a_candidate_may_be_worse_than_the_champion_by_max_drop(value, best, passed):
     assert passes(decide(versus(0.01), evaluated(accuracy=value), {"accuracy": best})) == passed
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "best", "passed"),
+    [
+        ("mae", 45.5, 45.0, True),
+        ("mae", 45.6, 45.0, False),
+        ("mae", 12.0, 45.0, True),
+        ("rmse", 45_000_000.5, 45_000_000.0, True),
+        ("log_loss", 0.3, 0.9, True),
+        ("r2", 0.1, 0.5, True),
+        ("r2", -0.1, 0.5, False),
+    ],
+)
+def test_where_lower_is_better_a_candidate_may_be_higher_by_max_drop(metric, value, best, passed):
+    (condition,) = decide(versus(0.5, metric), evaluated(**{metric: value}), {metric: best})
+    assert condition.holds == passed
+    assert condition.text.startswith(f"{metric} >= champion - 0.5" if metric == "r2" else f"{metric} <= champion + 0.5")
+
+
+@given(shares, shares, st.floats(0, 0.5), st.floats(0, 0.5))
+def test_a_smaller_error_never_does_worse_against_the_champion(value, best, max_drop, gain):
+    before, after = (passes(decide(versus(max_drop, "mae"), evaluated(mae=a), {"mae": best})) for a in (value + gain, value))
+    assert after or not before
+
+
+def test_a_champion_of_another_task_holds_nothing():
+    (condition,) = decide(versus(metric="mae"), evaluated(mae=1.0), {"accuracy": 0.9})
+    assert not condition.holds
+
+
+def test_a_gate_can_bound_and_compare_every_metric_that_is_evaluated():
+    every = {name for names in METRICS.values() for name in names}
+    assert set(Gate.model_fields) - {"versus_champion"} == every
+    assert set(get_args(VersusChampion.model_fields["metric"].annotation)) == every
 
 
 def test_the_first_model_has_no_champion_to_beat_but_its_fixed_bounds_to_pass():

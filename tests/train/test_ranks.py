@@ -21,6 +21,8 @@ from tests.conftest import PIPELINE, PROJECT, FinishedRun, pipeline
 
 pytestmark = pytest.mark.e2e
 
+SMALL_CNN = ("train.epochs=1", "model.dropout=0.0", "model.filters=8")
+
 
 def train(finished: FinishedRun, root: Path, *overrides: str) -> tuple[Trained, Path]:
     """Train on another run's prepared data, in a process of its own; facts and model file."""
@@ -53,7 +55,8 @@ def weights(model: Path) -> list[np.ndarray]:
     ("fixture", "overrides"),
     [
         ("iris_run", ("train.epochs=4", "train.early_stopping=null")),
-        ("digits_run", ("train.epochs=1", "model.dropout=0.0", "model.filters=8", "train.early_stopping=null")),
+        # Small steps of SGD: Adam makes a whole step of a gradient's last digit near zero, and pooling one of a tie between two pixels.
+        ("digits_run", (*SMALL_CNN, "train.early_stopping=null", "train.optimizer={name: sgd, learning_rate: 0.005}")),
     ],
     ids=["mlp", "cnn"],
 )
@@ -64,9 +67,9 @@ def test_two_ranks_on_a_global_batch_give_the_weights_of_one_rank_on_it(request,
     assert (two.ranks, one.ranks) == (2, 1)
     assert two.steps_per_epoch == one.steps_per_epoch
     for left, right in zip(weights(model_of_two), weights(model_of_one), strict=True):
-        np.testing.assert_allclose(left, right, rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(left, right, rtol=2e-4, atol=1e-4)
     for left, right in zip(two.history, one.history, strict=True):
-        assert left.metrics == pytest.approx(right.metrics, rel=1e-3, abs=1e-4)
+        assert left.metrics == pytest.approx(right.metrics, rel=1e-3, abs=5e-4)
 
 
 def test_three_uneven_ranks_weigh_their_gradients_by_their_rows(iris_run, tmp_path):

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from pipeline.evaluate import metrics
-from pipeline.evaluate.metrics import calibration, chunks, macro_f1_interval, majority_class, mean_interval, measure, wilson_interval
+from pipeline.evaluate.classification import calibration, macro_f1_interval, majority_class, measure
 
 
 @st.composite
@@ -50,20 +49,6 @@ def test_every_interval_holds_its_value_and_is_finite(answer):
         assert interval.low <= interval.value <= interval.high < np.inf
 
 
-@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.51, 0.999))
-def test_wilson_stays_in_range_is_never_empty_and_mirrors(counts, confidence):
-    successes, trials = counts
-    interval = wilson_interval(successes, trials, confidence)
-    mirrored = wilson_interval(trials - successes, trials, confidence)
-    assert 0 <= interval.low < interval.high <= 1
-    assert (interval.low, interval.high) == pytest.approx((1 - mirrored.high, 1 - mirrored.low), abs=1e-9)
-
-
-def test_wilson_gives_the_textbook_interval():
-    interval = wilson_interval(8, 10, 0.95)  # Agresti & Coull 1998's formula by hand
-    assert (interval.low, interval.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-
-
 def test_the_same_seed_gives_the_same_intervals_and_another_seed_others():
     generator = np.random.default_rng(1)
     labels, probabilities = generator.integers(0, 3, 200), generator.dirichlet(np.ones(3), 200)
@@ -79,22 +64,6 @@ def test_resampling_the_confusion_matrix_equals_resampling_rows():
     by_rows = [sklearn_metrics.f1_score(labels[pick], predicted[pick], average="macro") for pick in picks[:400]]
     interval = macro_f1_interval(sklearn_metrics.confusion_matrix(labels, predicted), 0.95, seed=0)
     assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(by_rows, [0.025, 0.975])), abs=0.012)
-
-
-def test_groups_of_rows_give_the_interval_that_rows_give(monkeypatch):
-    values = np.random.default_rng(2).exponential(size=40_000)
-    by_rows = mean_interval(values, 0.95, seed=0)
-    monkeypatch.setattr(metrics, "MAX_UNITS", 3_000)
-    by_groups = mean_interval(values, 0.95, seed=0)
-    assert by_groups.value == by_rows.value
-    assert by_groups.high - by_groups.low == pytest.approx(by_rows.high - by_rows.low, rel=0.15)
-
-
-@given(st.integers(1, 5000), st.integers(1, 10_000_000))
-def test_chunks_add_up_and_keep_the_memory_bound(total, cells_each):
-    sizes = list(chunks(total, cells_each))
-    assert sum(sizes) == total
-    assert all(size == 1 or size * cells_each <= metrics.MAX_CELLS for size in sizes)
 
 
 @given(answers())
@@ -125,4 +94,5 @@ def test_a_class_that_never_occurs_has_zeros_in_its_row_and_no_part_in_macro_f1(
 def test_majority_is_the_most_frequent_train_class(counts, expected):
     assert majority_class(counts, ["a", "b"]) == expected
     labels = np.array([0, 0, 0, 1])
-    assert measure(labels, np.eye(2)[labels], ["a", "b"], majority=expected).baseline_accuracy == [0.75, 0.25][expected]
+    baseline = measure(labels, np.eye(2)[labels], ["a", "b"], majority=expected).baseline
+    assert (baseline.answer, baseline.metrics) == ("ab"[expected], {"accuracy": [0.75, 0.25][expected]})

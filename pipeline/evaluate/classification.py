@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from statistics import NormalDist
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from pipeline.evaluate.intervals import RESAMPLES, Floats, chunks, mean_interval, percentile_interval, wilson_interval
 from pipeline.manifest import Record
-from pipeline.schema import ClassMetrics, Evaluated, Interval
+from pipeline.schema import Baseline, ClassMetrics, Evaluated, Interval
 
-Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
-RESAMPLES = 1000  # of every bootstrap interval
-MAX_UNITS = 100_000  # what a resample draws from; more rows are first averaged in this many random groups
-MAX_CELLS = 4_000_000  # numbers held at once while resampling, 32 MB
 NUM_BINS = 15  # of the reliability diagram; Guo et al. 2017, arXiv:1706.04599, use the same
 
 
@@ -56,6 +51,7 @@ def measure(
     predicted, rows = probabilities.argmax(axis=1), len(labels)
     confusion = confusion_matrix(labels, predicted, labels=np.arange(len(classes)))
     return Evaluated(
+        task="classification",
         rows=rows,
         confidence=confidence,
         metrics={
@@ -63,26 +59,21 @@ def measure(
             "macro_f1": macro_f1_interval(confusion, confidence, seed),
             "log_loss": mean_interval(log_losses(labels, probabilities), confidence, seed),
         },
-        baseline_accuracy=float(np.mean(labels == majority)),
+        baseline=Baseline(answer=classes[majority], metrics={"accuracy": float(np.mean(labels == majority))}),
         per_class=per_class_metrics(labels, predicted, classes),
         confusion=tuple(tuple(map(int, row)) for row in confusion),
     )
 
 
+def softmax(logits: Floats) -> NDArray[np.float64]:
+    """(N, K) -> (N, K), in float64 and without overflow."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
 def majority_class(label_counts: Mapping[str, int], classes: Sequence[str]) -> int:
     """Index of the most frequent class; of equal ones, the first in `classes`."""
     return max(range(len(classes)), key=lambda index: (label_counts.get(classes[index], 0), -index))
-
-
-def wilson_interval(successes: int, trials: int, confidence: float) -> Interval:
-    """Of a share. Keeps within [0, 1] and is not empty at 0 or 1, unlike share ± z·σ.
-
-    Source: Wilson 1927, doi:10.1080/01621459.1927.10502953.
-    """
-    z, share = NormalDist().inv_cdf(0.5 + confidence / 2), successes / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return Interval(value=share, low=max(0.0, min(share, centre - half)), high=min(1.0, max(share, centre + half)))
 
 
 def macro_f1_interval(confusion: Integers, confidence: float, seed: int) -> Interval:
@@ -137,34 +128,6 @@ def log_losses(labels: Integers, probabilities: Floats) -> Floats:
     """-ln of each row's probability of its true class, (N,) nats; probabilities are clipped at their type's epsilon, as scikit-learn's."""
     epsilon = np.finfo(probabilities.dtype).eps
     return np.asarray(-np.log(np.clip(probabilities[np.arange(len(labels)), labels], epsilon, 1.0)), dtype=np.float64)
-
-
-def mean_interval(values: Floats, confidence: float, seed: int) -> Interval:
-    """The mean of (N,) values and its bootstrap interval.
-
-    Above MAX_UNITS rows it resamples means of random groups, whose mean varies as that of the rows does, at a bounded cost.
-    """
-    generator = np.random.default_rng(seed)
-    units = values
-    if len(values) > MAX_UNITS:
-        starts = np.linspace(0, len(values), MAX_UNITS, endpoint=False).astype(np.int64)
-        sizes = np.diff(starts, append=len(values))
-        units = np.add.reduceat(generator.permutation(values), starts) / sizes
-    drawn = [units[generator.integers(0, len(units), size=(num, len(units)))].mean(axis=1) for num in chunks(RESAMPLES, 2 * len(units))]
-    return percentile_interval(float(values.mean()), np.concatenate(drawn), confidence)
-
-
-def percentile_interval(value: float, drawn: Floats, confidence: float) -> Interval:
-    """The middle `confidence` of the resampled values, widened where needed to hold the value itself."""
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(value=value, low=min(value, float(low)), high=max(value, float(high)))
-
-
-def chunks(total: int, cells_each: int) -> Iterator[int]:
-    """Sizes that add up to `total`, each of at most MAX_CELLS cells and at least one item."""
-    size = max(1, MAX_CELLS // cells_each)
-    for begin in range(0, total, size):
-        yield min(size, total - begin)
 
 
 def per_class_metrics(labels: Integers, predicted: Integers, classes: Sequence[str]) -> tuple[ClassMetrics, ...]:

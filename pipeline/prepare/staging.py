@@ -1,0 +1,260 @@
+"""Rows leave the JVM: arranged by ORDER, counted, sketched, and staged as Arrow files that the last pass maps into memory.
+
+    <work>/<split>/<partition>.arrow      kept rows, raw values, sorted
+    <files>/quarantine/part-NNNNN.parquet dropped rows
+
+A partition and the order in it follow from the rows alone, never from the cluster, and so do the bytes of every file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipeline.config import Recipe
+from pipeline.prepare.clean import near_hash
+from pipeline.prepare.columns import (
+    CHANGES,
+    CONTENT,
+    FEATURES,
+    FLOATS,
+    GROUP,
+    KEY,
+    NEAR,
+    NUMBERS,
+    ORDER,
+    RAW,
+    REASON,
+    RULE,
+    SPLIT,
+    col,
+    hash_of,
+)
+from pipeline.prepare.sketch import category_sketch, number_sketch
+from pipeline.prepare.sketching import STATE, collect_merged, number_matrix, state_batch
+from pipeline.prepare.tally import Tally, load_tally, merge_tallies
+from pipeline.prepare.tasks import ArrowFunction, current_task
+from pipeline.schema import SAMPLE_ID, SPLITS
+
+HASHES = (FEATURES, NEAR, GROUP)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which declared columns staged rows hold, and in what order. Sent to every worker."""
+
+    numbers: tuple[str, ...]  # positions in NUMBERS; times too, as seconds since 1970
+    texts: tuple[str, ...]
+    image: str | None
+    channels: int
+    label: str
+    time: str | None  # of split.by time
+    hashes: tuple[str, ...]
+
+
+def layout_of(recipe: Recipe) -> Layout:
+    declared = {name: column for name, column in recipe.columns.items() if column.role not in ("ignore", "key")}
+    shape = recipe.columns[recipe.image].shape if recipe.image else None
+    features = [FEATURES] if recipe.audit.max_shared_content < 1 else []  # a limit that nothing can break is not worth a look
+    near = [NEAR] if recipe.audit.max_near_duplicates is not None and not recipe.image else []
+    return Layout(
+        numbers=tuple(name for name, column in declared.items() if column.kind in ("number", "time")),
+        texts=tuple(name for name, column in declared.items() if column.kind == "category"),
+        image=recipe.image,
+        channels=shape[2] if shape else 0,
+        label=recipe.label,
+        time=recipe.split.column if recipe.split.by == "time" else None,
+        hashes=(*features, *near, *([GROUP] if recipe.audit.group else [])),
+    )
+
+
+def stage_rows(rows: DataFrame, recipe: Recipe, num_partitions: int, *, is_arranged: bool, work: Path, files: Path) -> Tally:
+    """Write every row to its staged or quarantine file. One Spark job.
+
+    Args:
+        rows: with the columns of columns.py.
+        recipe: its columns and audit.
+        num_partitions: of the arrangement.
+        is_arranged: `rows` lie in these partitions already.
+        work, files: folders that all workers see under these paths.
+    """
+    layout = layout_of(recipe)
+    columns = [ORDER, *CONTENT, KEY, SPLIT, RULE, REASON, RAW, CHANGES, *layout.texts, *([layout.image] if layout.image else [])]
+    numbers = F.array(*map(col, layout.numbers)).cast(FLOATS) if layout.numbers else F.lit(None).cast(FLOATS)
+    packed = rows.select(*map(col, columns), numbers.alias(NUMBERS), *(value.alias(name) for name, value in hashes(recipe, layout).items()))
+    arranged = packed if is_arranged else packed.repartition(num_partitions, ORDER)
+    states = arranged.mapInArrow(stager(layout, str(work), str(files)), STATE)
+    tally = load_tally(collect_merged(states, num_partitions, merge_tallies))
+    tally.sketches = {name: tally.sketches[name] for name in (*layout.numbers, *layout.texts) if name in tally.sketches}
+    return tally
+
+
+def hashes(recipe: Recipe, layout: Layout) -> dict[str, Column]:
+    """What the leak audit compares between splits."""
+    features = [recipe.image] if recipe.image else [*recipe.names("number"), *recipe.names("category")]
+    inputs = [*recipe.names("number"), *recipe.names("time")]
+    found = {}
+    if FEATURES in layout.hashes:
+        others = [recipe.image] if recipe.image else recipe.names("category")
+        found[FEATURES] = hash_of("features", [col(name) for name in others], [col(name) for name in layout.numbers if name in inputs])
+    if NEAR in layout.hashes:
+        found[NEAR] = near_hash(recipe, [*features, *recipe.names("time")], recipe.audit.near_digits)
+    if recipe.audit.group:
+        group = col(recipe.audit.group)
+        found[GROUP] = F.when(group.isNotNull(), hash_of("group", [group]))  # rows without one have none in common
+    return found
+
+
+def stager(layout: Layout, work: str, files: str) -> ArrowFunction:
+    def stage_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        task, received = current_task(), list(batches)
+        tally, partition = Tally(), task.partitionId()
+        if received:
+            rows = sort_rows(pa.Table.from_batches(received).combine_chunks())
+            received.clear()
+            tally.rows = rows.num_rows
+            count_changes(rows[CHANGES].combine_chunks(), tally)
+            is_kept = pc.is_null(rows[RULE])
+            write_quarantine(rows.filter(pc.invert(is_kept)), Path(files), partition, task.taskAttemptId(), tally)
+            kept = rows.filter(is_kept)
+            del rows
+            for split in SPLITS:
+                part = kept.filter(pc.equal(kept[SPLIT], split)).combine_chunks()
+                if part.num_rows:
+                    count(part, split, layout, tally)
+                    tally.staged[split] = {str(partition): part.num_rows}
+                    stage(part, layout, staged_path(Path(work), split, partition), task.taskAttemptId())
+        yield state_batch(tally.dump())
+
+    return stage_partition
+
+
+def sort_rows(rows: pa.Table) -> pa.Table:
+    """By ORDER, then content, with a SAMPLE_ID: the key or the content's hash, with ~2, ~3 … where several rows share it.
+
+    Of rows with the same content, dropped ones come last: they are no reason for a kept one to be called otherwise.
+    """
+    order, high, low = (rows[name].to_numpy() for name in (ORDER, *CONTENT))
+    rows = rows.take(pa.array(np.lexsort((rank_dropped(rows), low, high, order))))
+    order, high, low = (rows[name].to_numpy() for name in (ORDER, *CONTENT))
+    keys = rows[KEY].to_pylist() if rows[KEY].null_count < rows.num_rows else None
+    names = keys or [f"{a:016x}{b:016x}" for a, b in zip(high.view(np.uint64).tolist(), low.view(np.uint64).tolist(), strict=True)]
+    follows = np.flatnonzero(order[1:] == order[:-1]) + 1  # rows that share the ORDER of the one before
+    seen: Counter[str | None] = Counter()
+    for row in np.union1d(follows - 1, follows).tolist():
+        seen[names[row]] += 1
+        if names[row] is not None and seen[names[row]] > 1:
+            names[row] = f"{names[row]}~{seen[names[row]]}"
+    return rows.append_column(SAMPLE_ID, pa.array(names, pa.string()))
+
+
+def rank_dropped(rows: pa.Table) -> NDArray[np.int64]:
+    """(N,) 0 for kept rows; from 1 for dropped ones, by what is written of them, so that their order does not depend on who came first."""
+    ranks = np.zeros(rows.num_rows, np.int64)
+    if rows[RULE].null_count < rows.num_rows:
+        texts = pc.binary_join_element_wise(rows[RULE], rows[REASON], rows[RAW], "\0", null_handling="replace")
+        is_dropped = np.asarray(pc.is_valid(rows[RULE]))
+        ranks[is_dropped] = pc.rank(texts.filter(pa.array(is_dropped)), tiebreaker="dense").to_numpy()
+    return ranks
+
+
+def write_quarantine(dropped: pa.Table, files: Path, partition: int, attempt: int, tally: Tally) -> None:
+    if not dropped.num_rows:
+        return
+    tally.dropped.update(dropped[RULE].to_pylist())
+    tally.quarantined[str(partition)] = dropped.num_rows
+    table = pa.table({"key": dropped[SAMPLE_ID], "rule": dropped[RULE], "reason": dropped[REASON], "raw": dropped[RAW]})
+    write_aside(files / quarantine_path(partition), attempt, lambda draft: pq.write_table(table, draft, row_group_size=table.num_rows))
+
+
+def quarantine_path(partition: int) -> str:
+    return f"quarantine/part-{partition:05d}.parquet"
+
+
+def count_changes(changes: pa.Array, tally: Tally) -> None:
+    """Add up what value rules changed, also in rows that a later rule dropped."""
+    if changes.null_count < len(changes):
+        matrix = np.asarray(changes.flatten().to_numpy(zero_copy_only=False)).reshape(len(changes), -1)
+        tally.changed.update({str(place): int(total) for place, total in enumerate(matrix.sum(axis=0))})
+
+
+def count(part: pa.Table, split: str, layout: Layout, tally: Tally) -> None:
+    """Add one split's kept rows to the tally; statistics are of train rows alone."""
+    numbers = matrix_of(part, layout)
+    for index, name in enumerate(layout.numbers):
+        tally.nulls[name] += int(np.isnan(numbers[:, index]).sum())
+        if name == layout.time:
+            tally.times[split] = (float(numbers[:, index].min()), float(numbers[:, index].max()))
+    for name in layout.texts:
+        tally.nulls[name] += part[name].null_count
+    if layout.label in layout.texts:
+        tally.labels[split] = Counter({item["values"]: item["counts"] for item in pc.value_counts(part[layout.label]).to_pylist()})
+    if split == "train":
+        tally.sketches = {name: number_sketch(np.ascontiguousarray(numbers[:, index])) for index, name in enumerate(layout.numbers)}
+        tally.sketches |= {name: category_sketch(part[name]) for name in layout.texts}
+        tally.pixels = count_pixels(part[layout.image], layout.channels) if layout.image else []
+
+
+def matrix_of(part: pa.Table, layout: Layout) -> NDArray[np.float64]:
+    """(rows, numbers); missing values are NaN."""
+    if not layout.numbers:
+        return np.empty((part.num_rows, 0))
+    return number_matrix(part[NUMBERS].combine_chunks(), len(layout.numbers))
+
+
+def count_pixels(images: pa.ChunkedArray, channels: int) -> list[list[int]]:
+    totals = [[0, 0, 0] for _ in range(channels)]
+    for packed in images.to_pylist():
+        pixels = np.frombuffer(packed, np.uint8).reshape(-1, channels).astype(np.int64)
+        for channel, total in enumerate(totals):
+            values = pixels[:, channel]
+            total[0] += len(values)
+            total[1] += int(values.sum())
+            total[2] += int(np.square(values).sum())
+    return totals
+
+
+def staged_path(work: Path, split: str, partition: int) -> Path:
+    return work / split / f"{partition:05d}.arrow"
+
+
+def stage(part: pa.Table, layout: Layout, path: Path, attempt: int) -> None:
+    """Kept rows as the last pass and the audit read them: numbers as one fixed-size list, missing ones NaN."""
+    columns = {name: part[name] for name in (SAMPLE_ID, ORDER, *layout.hashes, *layout.texts)}
+    if layout.image:
+        columns[layout.image] = part[layout.image]
+    if layout.numbers:
+        matrix = np.ascontiguousarray(matrix_of(part, layout))
+        columns[NUMBERS] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), len(layout.numbers))
+    table = pa.table(columns)
+
+    def write(draft: Path) -> None:
+        with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+
+    write_aside(path, attempt, write)
+
+
+def write_aside(path: Path, attempt: int, write: Callable[[Path], None]) -> None:
+    """A task's file under a name of its own first, then renamed: a retried or speculative twin writes the same bytes again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{attempt}")
+    write(draft)
+    os.replace(draft, path)
+
+
+def read_staged(work: Path, split: str, partition: int) -> pa.Table:
+    """Mapped, not read: only the columns and rows that are used come from disk."""
+    with pa.memory_map(str(staged_path(work, split, partition))) as source:
+        return pa.ipc.open_file(source).read_all()

@@ -1,0 +1,79 @@
+"""What is counted while rows are staged. Tallies of parts of the rows add up to that of all, in any order, to the last digit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.prepare.sketch import Sketch, from_json, merge, to_json
+from pipeline.prepare.sketching import dump, undump
+
+
+@dataclass
+class Tally:
+    """Of some rows. Grows; never sent anywhere but as bytes."""
+
+    rows: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)  # rule -> rows
+    changed: Counter[str] = field(default_factory=Counter)  # index of a value rule, as text -> values
+    nulls: Counter[str] = field(default_factory=Counter)  # column -> kept rows without a value
+    labels: dict[str, Counter[str]] = field(default_factory=dict)  # split -> label -> kept rows
+    staged: dict[str, dict[str, int]] = field(default_factory=dict)  # split -> partition -> kept rows
+    quarantined: dict[str, int] = field(default_factory=dict)  # partition -> dropped rows
+    times: dict[str, tuple[float, float]] = field(default_factory=dict)  # split -> first and last time of its rows
+    pixels: list[list[int]] = field(default_factory=list)  # of train images, each channel's count, sum and sum of squares
+    sketches: dict[str, Sketch] = field(default_factory=dict)  # of the train rows
+
+    def add(self, other: Tally) -> None:
+        self.rows += other.rows
+        for mine, theirs in ((self.dropped, other.dropped), (self.changed, other.changed), (self.nulls, other.nulls)):
+            mine.update(theirs)
+        for split, counts in other.labels.items():
+            self.labels.setdefault(split, Counter()).update(counts)
+        for split, rows in other.staged.items():
+            self.staged.setdefault(split, {}).update(rows)
+        self.quarantined.update(other.quarantined)
+        for split, (first, last) in other.times.items():
+            known = self.times.get(split, (first, last))
+            self.times[split] = (min(first, known[0]), max(last, known[1]))
+        pairs = zip(self.pixels or [[0, 0, 0]] * len(other.pixels), other.pixels, strict=True) if other.pixels else ()
+        self.pixels = [[a + b for a, b in zip(left, right, strict=True)] for left, right in pairs] or self.pixels
+        self.sketches = {
+            **self.sketches,
+            **{name: merge(self.sketches[name], sketch) if name in self.sketches else sketch for name, sketch in other.sketches.items()},
+        }
+
+    def dump(self) -> bytes:
+        fields: dict[str, Any] = {
+            **self.__dict__,
+            "sketches": {name: to_json(sketch, packed=True) for name, sketch in self.sketches.items()},
+        }
+        return dump(fields)
+
+    def kept(self, split: str) -> int:
+        return sum(self.staged.get(split, {}).values())
+
+
+def load_tally(state: bytes) -> Tally:
+    fields = undump(state)
+    return Tally(
+        rows=fields["rows"],
+        dropped=Counter(fields["dropped"]),
+        changed=Counter(fields["changed"]),
+        nulls=Counter(fields["nulls"]),
+        labels={split: Counter(counts) for split, counts in fields["labels"].items()},
+        staged=fields["staged"],
+        quarantined=fields["quarantined"],
+        times={split: (first, last) for split, (first, last) in fields["times"].items()},
+        pixels=fields["pixels"],
+        sketches={name: from_json(value) for name, value in fields["sketches"].items()},
+    )
+
+
+def merge_tallies(states: Iterable[bytes]) -> bytes:
+    total = Tally()
+    for state in states:
+        total.add(load_tally(state))
+    return total.dump()
