@@ -11,15 +11,22 @@ from typing import Any
 
 from pipeline.config_errors import suggestion
 
+# Facts that say what a row is; a builder that takes several of them as optional needs one.
+INPUTS = frozenset({"num_features", "image_shape", "num_samples", "vocabulary_size", "sequence_shape", "num_users"})
 CHECKS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 
 
 @dataclass(frozen=True)
 class Signature:
-    """`given`: filled in by the pipeline, by name. `options`: what a recipe may set, with annotation and default as written."""
+    """What `build` takes, by name."""
 
-    given: tuple[str, ...]
-    options: dict[str, tuple[str, str | None]]
+    given: tuple[str, ...]  # filled in by the pipeline
+    wanted: tuple[str, ...]  # filled in where the data has them
+    options: dict[str, tuple[str, str | None]]  # what a recipe may set: annotation and default as written
+
+    def facts(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """What to call `build` with. Raises KeyError for a fact that is needed and not known."""
+        return {name: known[name] for name in self.given} | {name: known[name] for name in self.wanted if name in known}
 
 
 def source_path(name: str) -> Path | None:
@@ -46,7 +53,9 @@ def signature(path: Path) -> Signature | None:
         argument.arg: (ast.unparse(argument.annotation) if argument.annotation else "Any", ast.unparse(default) if default else None)
         for argument, default in zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True)
     }
-    return Signature(tuple(argument.arg for argument in build.args.args), options)
+    names = tuple(argument.arg for argument in build.args.args)
+    num_given = len(names) - len(build.args.defaults)
+    return Signature(names[:num_given], names[num_given:], options)
 
 
 def problems(name: str, arguments: Mapping[str, Any], given: set[str]) -> list[tuple[tuple[str, ...], str]]:
@@ -67,6 +76,9 @@ def problems(name: str, arguments: Mapping[str, Any], given: set[str]) -> list[t
     if build is None:
         return [(("name",), f"models/{name}.py has no function build(...). See the table in models/__init__.py")]
     missing = [parameter for parameter in build.given if parameter not in given]
+    inputs = [parameter for parameter in build.wanted if parameter in INPUTS]
+    if not missing and inputs and not set(build.given) & INPUTS and not set(inputs) & given:
+        missing = [f"one of {' or '.join(inputs)}"]
     if missing:
         gives = f"which this recipe's columns do not give (they give {', '.join(sorted(given))})"
         return [(("name",), f"model {name} needs {', '.join(missing)}, {gives}")]
@@ -86,7 +98,15 @@ def _argument_problems(name: str, build: Signature, arguments: Mapping[str, Any]
 
 
 def _fits(value: Any, annotation: str) -> bool:
+    if annotation.startswith("Literal["):
+        return value in literal_values(annotation)
     expected = CHECKS.get(annotation)
     if expected is None:
         return True  # a richer annotation is checked by the builder itself
     return isinstance(value, expected) and (bool in expected or not isinstance(value, bool))
+
+
+def literal_values(annotation: str) -> tuple[Any, ...]:
+    """What `Literal['a', 'b']` allows."""
+    values = ast.literal_eval(annotation.removeprefix("Literal[").removesuffix("]"))
+    return values if isinstance(values, tuple) else (values,)

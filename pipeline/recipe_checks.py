@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import model_arguments
+from pipeline import model_arguments, model_facts
 from pipeline.config_errors import suggestion
 from pipeline.recipe_file import Location
 from pipeline.schema import LABEL, METRICS, SAMPLE_ID, WEIGHT
@@ -196,7 +196,7 @@ def _source_problems(recipe: Recipe) -> list[Problem]:
 
 
 def _model_problems(recipe: Recipe) -> list[Problem]:
-    given = {"num_outputs"} | ({"image_shape", "pixel_mean", "pixel_std"} if recipe.image else {"num_features"})
+    given = model_facts.names(recipe)
     return [(("model", *key), text) for key, text in model_arguments.problems(recipe.model.name, recipe.model.arguments, given)]
 
 

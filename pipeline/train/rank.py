@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline import model_arguments
+from pipeline import model_arguments, model_facts
 from pipeline.attempt import Found, read_published
 from pipeline.config import Recipe
 from pipeline.errors import DataError, LonghaulError
@@ -129,16 +129,8 @@ def build_model(recipe: Recipe, facts: Prepared) -> keras.Model:
     build = model_arguments.signature(path) if path else None
     if build is None:
         raise DataError(f"models/{recipe.model.name}.py has gone since the recipe was checked.")
-    shape = facts.tensor.shape
-    known = {
-        "num_outputs": len(facts.classes) or 1,
-        "num_features": shape[0],
-        "image_shape": shape,
-        "pixel_mean": facts.tensor.mean,
-        "pixel_std": facts.tensor.std,
-    }
     module = importlib.import_module(f"models.{recipe.model.name}")
-    return module.build(*(known[name] for name in build.given), **recipe.model.arguments)
+    return module.build(**build.facts(model_facts.values(facts)), **recipe.model.arguments)
 
 
 def make_optimizer(settings: Optimizer) -> keras.Optimizer:

@@ -1,0 +1,51 @@
+"""Facts of prepared data that a model's builder may ask for by name; models/__init__.py says what each is.
+
+Two views of the same table: which facts a recipe's data will have, known before any run, and their values once it is prepared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.schema import Prepared
+
+if TYPE_CHECKING:  # config.load asks this module; at run time nothing here imports config
+    from pipeline.config import Recipe
+
+ALWAYS = frozenset({"num_outputs", "tensor_shape", "tensor_dtype"})
+OF_TABLES = frozenset({"num_features", "category_sizes"})
+OF_CONTENT = {  # by the kind of the one feature that is a whole image, sound or text
+    "image": frozenset({"image_shape", "pixel_mean", "pixel_std"}),
+    "audio": frozenset({"num_samples", "sample_rate"}),
+    "text": frozenset({"sequence_length", "vocabulary_size"}),
+}
+
+
+def names(recipe: Recipe) -> set[str]:
+    """Facts that this recipe's prepared data will have."""
+    kinds = {column.kind for column in recipe.columns.values() if column.role == "feature"}
+    content = next((OF_CONTENT[kind] for kind in OF_CONTENT if kind in kinds), None)
+    return set(ALWAYS | (OF_TABLES if content is None else content))
+
+
+def values(facts: Prepared) -> dict[str, Any]:
+    """Every fact that can be told of prepared data, by name. What goes with another kind of data is there too, and not asked for."""
+    shape = facts.tensor.shape
+    return {
+        "num_outputs": len(facts.classes) or 1,
+        "tensor_shape": shape,
+        "tensor_dtype": facts.tensor.dtype,
+        "num_features": shape[0],
+        "category_sizes": category_sizes(facts),
+        "image_shape": shape,
+        "pixel_mean": facts.tensor.mean,
+        "pixel_std": facts.tensor.std,
+        "num_samples": shape[0],
+        "sequence_length": shape[0],
+    }
+
+
+def category_sizes(facts: Prepared) -> dict[int, int]:
+    """Position in the packed vector of each category that is a code -> number of codes, the one for the rest included."""
+    codes = {encoder.column: len(encoder.values) + 1 for encoder in facts.encoders if encoder.method in ("ordinal", "vocabulary")}
+    return {position: codes[name] for position, name in enumerate(facts.features) if name in codes}
