@@ -117,3 +117,34 @@ def evaluation_share(rows_per_file: Sequence[int], rank: int, size: int) -> list
     """A rank's contiguous share of a split: every row on exactly one rank, shares differ by at most one row."""
     total = sum(rows_per_file)
     return cut(rows_per_file, range(len(rows_per_file)), rank * total // size, (rank + 1) * total // size)
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """Every row of a split once, in batches of one size and the same number of them on every rank.
+
+    What a rank's share does not fill is filled up with rows of weight 0. For evaluations that take collectives or want one shape;
+    Keras' own loss divides by all rows of a batch, those of weight 0 too, so `evaluation_dataset` pads only where it is asked to.
+
+    Args:
+        rows_per_file: (F,) rows in each file, in the manifest's order; zeros are fine.
+        batch: rows of one step of one rank, >= 1.
+        size: ranks, >= 1; any number, also more than rows.
+    """
+
+    rows_per_file: tuple[int, ...]
+    batch: int
+    size: int
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of every rank: those of the largest share."""
+        largest = -(-sum(self.rows_per_file) // self.size)
+        return -(-largest // self.batch)
+
+    def share(self, rank: int) -> list[Segment]:
+        return evaluation_share(self.rows_per_file, rank, self.size)
+
+    def num_padded(self, rank: int) -> int:
+        """Rows of weight 0 at the end of a rank's last steps."""
+        return self.num_steps * self.batch - sum(segment.end - segment.begin for segment in self.share(rank))

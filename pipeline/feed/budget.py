@@ -1,0 +1,66 @@
+"""How a rank's memory is divided between the shuffle window, reading ahead, and blocks on their way to TensorFlow. Pure integers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import ConfigError
+
+BLOCK_BYTES = 8 << 20  # rows handed to TensorFlow at a time, about: large enough that Python's share is small
+BLOCKS = 4  # one being filled, one waiting, one being cut by TensorFlow, one being let go
+MAX_QUEUED = 4  # files that Petastorm keeps ready at most
+MB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a rank may hold, in bytes and files."""
+
+    window_bytes: int  # a file in each lane
+    queued_files: int  # decoded files that Petastorm may keep ready
+    block_steps: int  # steps handed over at a time, at most
+    prefetched_steps: int  # batches that tf.data may keep ready
+    keep_rows: int  # rows kept for another lane instead of reading their file again
+    total_bytes: int  # all of the above, at most
+
+
+def divide(*, file_bytes: Sequence[int], row_bytes: int, num_lanes: int, batch: int, memory_mb: int) -> Budget:
+    """Divide `memory_mb` of one rank.
+
+    Args:
+        file_bytes: (F,) bytes of each file's rows in memory.
+        row_bytes: of one row; where rows differ, their mean.
+        num_lanes: lanes of this rank.
+        batch: rows of this rank in one step.
+        memory_mb: feed.memory_mb.
+
+    Raises:
+        ConfigError: it is too little for one file in each lane and reading ahead.
+    """
+    largest = max(file_bytes, default=0)
+    batch_bytes = max(1, batch * row_bytes)
+    block_steps = max(1, BLOCK_BYTES // batch_bytes)
+    prefetched = min(16, max(2, BLOCK_BYTES // batch_bytes))
+    window = sum(sorted(file_bytes)[-num_lanes:])
+    fixed = window + (BLOCKS * block_steps + prefetched) * batch_bytes
+    least = fixed + files_in_flight(1) * largest
+    limit = memory_mb * MB
+    if least > limit:
+        raise ConfigError(
+            f"feed.memory_mb={memory_mb} is less than the {-(-least // MB)} MB that this feed needs on a rank: {window // MB} MB for a file in "
+            f"each of its {num_lanes} lanes, {files_in_flight(1)} files of up to {-(-largest // MB)} MB on their way, and "
+            f"{(least - window - files_in_flight(1) * largest) // MB} MB of batches. Set feed.memory_mb to {-(-least // MB)} or more, lower "
+            "prepare.file_mb and prepare again, lower train.lanes, or use more ranks."
+        )
+    queued = 1
+    while queued < MAX_QUEUED and fixed + files_in_flight(queued + 1) * largest <= limit:
+        queued += 1
+    used = fixed + files_in_flight(queued) * largest
+    keep_rows = (limit - used) // max(1, row_bytes)
+    return Budget(window, queued, block_steps, prefetched, keep_rows, min(limit, used + sum(file_bytes)))
+
+
+def files_in_flight(queued: int) -> int:
+    """Decoded files outside the window: two readers at a hand-over, each with its queue and one being decoded, and one being cut."""
+    return 2 * (queued + 1) + 1
