@@ -18,6 +18,7 @@ from pipeline.manifest import digest_of
 from pipeline.recipe_checks import find_contradictions
 from pipeline.sections.base import Name, Section
 from pipeline.sections.data import Audit, Augment, Column, Drift, Encode, Prepare, Scaling, Source, Split
+from pipeline.sections.feed import Feed
 from pipeline.sections.rules import Clean
 from pipeline.sections.training import Evaluate, Model, Register, Schedule, Train
 
@@ -39,6 +40,7 @@ class Recipe(Section):
     augment: Augment = Augment()
     prepare: Prepare = Prepare()
     model: Model
+    feed: Feed = Feed()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     register_: Register = Field(alias="register")  # BaseModel has a method called register
