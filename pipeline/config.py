@@ -16,9 +16,9 @@ from pipeline import config_errors, recipe_file
 from pipeline.errors import ConfigError
 from pipeline.manifest import digest_of
 from pipeline.recipe_checks import find_contradictions
+from pipeline.sections.augment import Augment
 from pipeline.sections.base import Name, Section
-from pipeline.sections.data import Audit, Augment, Column, Drift, Encode, Prepare, Scaling, Source, Split
-from pipeline.sections.feed import Feed
+from pipeline.sections.data import CONTENT_KINDS, Audit, Column, Drift, Encode, Prepare, Scaling, Source, Split
 from pipeline.sections.rules import Clean
 from pipeline.sections.training import Evaluate, Model, Register, Schedule, Train
 
@@ -40,7 +40,6 @@ class Recipe(Section):
     augment: Augment = Augment()
     prepare: Prepare = Prepare()
     model: Model
-    feed: Feed = Feed()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     register_: Register = Field(alias="register")  # BaseModel has a method called register
@@ -64,8 +63,9 @@ class Recipe(Section):
         return next(name for name, column in self.columns.items() if column.role == "label")
 
     @property
-    def image(self) -> str | None:
-        return next((name for name, column in self.columns.items() if column.kind == "image"), None)
+    def content(self) -> str | None:
+        """The feature that is a whole image, sound or text, or None where features are columns of a table."""
+        return next((name for name, column in self.columns.items() if column.kind in CONTENT_KINDS and column.role == "feature"), None)
 
     def names(self, kind: str, role: str = "feature") -> list[str]:
         """Columns of one kind and role, in the recipe's order."""

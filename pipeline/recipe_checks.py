@@ -11,7 +11,8 @@ from pipeline import model_arguments, model_facts
 from pipeline.config_errors import suggestion
 from pipeline.recipe_file import Location
 from pipeline.schema import LABEL, METRICS, SAMPLE_ID, WEIGHT
-from pipeline.sections.data import SCHEMES
+from pipeline.sections.augment import OPERATIONS_OF
+from pipeline.sections.data import CONTENT_KINDS, SCHEMES
 from pipeline.sections.training import LOSSES, STOPPING_METRICS
 
 if TYPE_CHECKING:  # config.load calls this module; at run time nothing here imports config
@@ -63,7 +64,7 @@ def _name_problems(name: str, column: Column) -> list[str]:
         return ["names with a leading _ are the pipeline's own"]
     if "`" in name:
         return ["a name with a ` cannot be read"]
-    stands_alone = column.role == "sensitive" or column.kind == "image"
+    stands_alone = column.role == "sensitive" or column.kind in CONTENT_KINDS
     is_free = column.role in ("key", "ignore") or (name != SAMPLE_ID and not stands_alone)
     return [] if is_free or name not in OWN_NAMES else [f"prepared files have a column {name} of their own"]
 
@@ -74,27 +75,38 @@ def _expectation_problems(column: Column) -> list[str]:
     of_text = [name for name in ("values", "pattern") if getattr(expect, name) is not None]
     wrong = [*(of_numbers if column.kind != "number" else []), *(of_text if column.kind != "category" else [])]
     problems = [f"{', '.join(wrong)} does not go with kind: {column.kind}"] if wrong else []
-    if expect.max_distinct is not None and (column.role == "key" or column.kind == "image"):
-        problems.append("max_distinct is not counted of a key or an image")
+    if expect.max_distinct is not None and (column.role == "key" or column.kind in CONTENT_KINDS):
+        problems.append(f"max_distinct is not counted of a key or an {column.kind}")
     return problems
 
 
 def _feature_problems(recipe: Recipe) -> list[Problem]:
     problems: list[Problem] = []
-    images = recipe.names("image")
+    contents = [name for kind in CONTENT_KINDS for name in recipe.names(kind)]
     tabular = recipe.names("number") + recipe.names("category") + recipe.names("time")
-    if len(images) > 1 or bool(images) == bool(tabular):
-        problems.append((("columns",), f"expected either one image or number, category or time features, received {images + tabular}"))
-    if bool(images) != (recipe.source.format == "images"):
-        problems.append((("source", "format"), f"format {recipe.source.format} does not go with the feature columns {images + tabular}"))
-    if recipe.augment.copies and not images:
-        problems.append((("augment",), "rotate and translate are for images; this recipe has none"))
-    if images and recipe.task == "regression":
+    if len(contents) > 1 or bool(contents) == bool(tabular):
+        one = " or one ".join(CONTENT_KINDS)
+        problems.append((("columns",), f"expected either one {one}, or number, category or time features, received {contents + tabular}"))
+    if bool(recipe.names("image")) != (recipe.source.format == "images"):
+        problems.append((("source", "format"), f"format {recipe.source.format} does not go with the feature columns {contents + tabular}"))
+    if recipe.source.format == "images" and recipe.task == "regression":
         problems.append((("task",), "the label of an image folder is a folder's name; expected task: classification"))
     others = [name for name, column in recipe.columns.items() if column.kind != "image" and column.role not in ("label", "ignore")]
-    if images and others:
+    if recipe.source.format == "images" and others:
         problems.append((("columns", others[0]), f"an image folder has no columns but the image and its label; received {others}"))
-    return problems
+    return problems + _augment_problems(recipe)
+
+
+def _augment_problems(recipe: Recipe) -> list[Problem]:
+    """Operations of another kind of data."""
+    kind = recipe.columns[recipe.content].kind if recipe.content else "table"
+    allowed = OPERATIONS_OF.get(kind, ())
+    expected = f"expected one of {', '.join(allowed)}" if allowed else "it takes none"
+    return [
+        (("augment", "operations", index), f"{operation.name} is not for features of kind {kind}; {expected}")
+        for index, operation in enumerate(recipe.augment.operations)
+        if operation.name not in allowed
+    ]
 
 
 def _reference_problems(recipe: Recipe) -> list[Problem]:
@@ -161,7 +173,7 @@ def _rule_problems(recipe: Recipe) -> list[Problem]:
         texts = _filling_problems(recipe, rule.fill_nulls) if rule.fill_nulls is not None else []
         if rule.drop_near_duplicates is not None:
             texts += _digits_problems("digits", rule.drop_near_duplicates.digits)
-            texts += ["drop_near_duplicates is not for images; use drop_duplicates"] if recipe.image else []
+            texts += ["drop_near_duplicates is not for images; use drop_duplicates"] if recipe.content else []
         problems += [(("clean", "rules", index), text) for text in texts]
     return problems + [(("audit", "near_digits"), text) for text in _digits_problems("near_digits", recipe.audit.near_digits)]
 

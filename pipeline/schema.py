@@ -19,14 +19,15 @@ class Tensor(Record):
     """A packed binary column: every value is the row-major bytes of one array of this dtype and shape."""
 
     name: str
-    dtype: Literal["uint8", "float32", "int64"]
+    dtype: Literal["uint8", "int16", "int32", "float32", "int64"]
     shape: tuple[int, ...]
     mean: tuple[float, ...] | None = None  # images: per channel, train rows, in pixel units
     std: tuple[float, ...] | None = None
+    encoding: Literal["png", "jpeg"] | None = None  # images: every value is such a file of this shape instead; decode it before use
 
     @property
     def row_bytes(self) -> int:
-        return math.prod(self.shape) * {"uint8": 1, "float32": 4, "int64": 8}[self.dtype]
+        return math.prod(self.shape) * {"uint8": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8}[self.dtype]
 
 
 class NumberScaler(Record):

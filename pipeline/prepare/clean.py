@@ -156,7 +156,7 @@ def change(rows: DataFrame, index: int, changed: Mapping[str, Column]) -> DataFr
 
 def drop_duplicates(rows: DataFrame, recipe: Recipe, num_partitions: int) -> DataFrame:
     """Of rows with the same content that are still in, the one with the smallest key stays, so that re-runs agree."""
-    if recipe.image is None:  # the key is part of the content: equal rows have the same ORDER
+    if recipe.source.format != "images":  # the key is part of the content: equal rows have the same ORDER
         same = [F.col(ORDER), *map(F.col, CONTENT)]
         rows = rows.repartition(num_partitions, ORDER)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from pyspark.sql import functions as F
 from pipeline.config import Recipe
 from pipeline.errors import DataError
 from pipeline.prepare.encode import TARGET_SUMS, feature_names, fit_encoder, fit_target, merge, target_sums, time_names
+from pipeline.prepare.kinds import KINDS
 from pipeline.prepare.pack import Packing, folds_of, labels_of
 from pipeline.prepare.scale import fit_scaler
 from pipeline.prepare.sketch import CategorySketch, NumberSketch, summarise
@@ -32,7 +32,7 @@ def fit(
 ) -> tuple[Packing, dict[str, Any]]:
     """The packing, and the facts of the manifest that it is made from.
 
-    No Spark job, but one for each column with more values than a sketch counts, and one for each target encoding.
+    No Spark job, but one for each column with more values than a sketch counts, one for each target encoding, and a content's own.
     """
     target = number_scaler(recipe, tally, recipe.label) if recipe.task == "regression" else None
     scalers = tuple(number_scaler(recipe, tally, name) for name in recipe.names("number"))
@@ -40,13 +40,14 @@ def fit(
     base = Packing(layout, Tensor(name="features", dtype="float32", shape=(0,)), classes, target, scalers, (), (), slices, recipe.augment)
     encoders = tuple(encoder(spark, recipe, base, tally, name, work) for name in recipe.names("category"))
     times = tuple(TimeEncoder(column=name, cycles=recipe.columns[name].cycles) for name in recipe.names("time"))
-    tensor = image_tensor(recipe, tally) if recipe.image else features_tensor(scalers, [*encoders, *times])
-    packing = Packing(layout, tensor, classes, target, scalers, encoders, times, slices, recipe.augment)
+    content = KINDS[layout.column.kind].fit(spark, recipe, tally, work) if layout.column else None
+    tensor = content.tensor if content else features_tensor(scalers, [*encoders, *times])
+    packing = Packing(layout, tensor, classes, target, scalers, encoders, times, slices, recipe.augment, content)
     names = [scaler.column for scaler in scalers] + [name for found in encoders for name in feature_names(found)]
     names += [name for found in times for name in time_names(found)]
     statistics = {name: summarise(sketch) for name, sketch in tally.sketches.items()}
     facts = {"tensor": tensor, "target": target, "scalers": scalers, "encoders": encoders, "times": times, "slices": slices}
-    return packing, {**facts, "features": tuple(names), "statistics": statistics}
+    return packing, {**facts, "features": tuple(names), "statistics": statistics, **(content.facts if content else {})}
 
 
 def number_scaler(recipe: Recipe, tally: Tally, name: str) -> NumberScaler:
@@ -58,15 +59,6 @@ def number_scaler(recipe: Recipe, tally: Tally, name: str) -> NumberScaler:
 
 def features_tensor(scalers: Sequence[NumberScaler], encoders: Sequence[CategoryEncoder | TimeEncoder]) -> Tensor:
     return Tensor(name="features", dtype="float32", shape=(len(scalers) + sum(found.width for found in encoders),))
-
-
-def image_tensor(recipe: Recipe, tally: Tally) -> Tensor:
-    """Pixels stay uint8; the model's first layer normalises with these means and deviations of train pixels."""
-    mean = tuple(total / rows for rows, total, _ in tally.pixels)
-    spread = [(rows * squares - total * total) / (rows * rows) for rows, total, squares in tally.pixels]
-    std = tuple(math.sqrt(variance) or 1.0 for variance in spread)
-    name = recipe.image or ""
-    return Tensor(name=name, dtype="uint8", shape=recipe.columns[name].shape or (0, 0, 1), mean=mean, std=std)
 
 
 def encoder(spark: SparkSession, recipe: Recipe, packing: Packing, tally: Tally, name: str, work: Path) -> CategoryEncoder:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import shutil
 from contextlib import ExitStack
 from functools import partial
@@ -134,15 +133,17 @@ def arrange(spark: SparkSession, recipe: Recipe, source: RawFiles, before: Basel
 
 
 def rows_per_batch(recipe: Recipe) -> int:
-    """Rows that Spark hands to Python at a time: about BATCH_BYTES of decoded images, else as many as pay."""
-    shape = recipe.columns[recipe.image].shape if recipe.image else None
-    return MAX_BATCH if shape is None else max(1, min(MAX_BATCH, BATCH_BYTES // math.prod(shape)))
+    """Rows that Spark hands to Python at a time: about BATCH_BYTES of a content column, else as many as pay."""
+    from pipeline.prepare.kinds import KINDS
+
+    column = recipe.columns[recipe.content] if recipe.content else None
+    return MAX_BATCH if column is None else max(1, min(MAX_BATCH, BATCH_BYTES // KINDS[column.kind].row_bytes(column)))
 
 
 def is_arranged(recipe: Recipe) -> bool:
     """Whether the last rule that moved rows left them in their final partitions."""
     moves = [rule for rule in recipe.clean.rules if "duplicates" in rule.name or (rule.fill_nulls and rule.fill_nulls.by == "forward")]
-    return recipe.image is None and bool(moves) and moves[-1].name == "drop_duplicates"
+    return recipe.source.format != "images" and bool(moves) and moves[-1].name == "drop_duplicates"
 
 
 def check(recipe: Recipe, source: RawFiles, rows: DataFrame, tally: Tally) -> tuple[str, ...]:
@@ -168,7 +169,7 @@ def check_rows_in(rows_in: int, recipe: Recipe, source: RawFiles) -> None:
     files = len(source.uris)
     if not rows_in:
         raise DataError(f"No input rows in {recipe.source.path}: {files} files, none with a row. Nothing was published.")
-    if recipe.image and rows_in != files:
+    if recipe.source.format == "images" and rows_in != files:
         raise DataError(f"{recipe.source.path}: {files} files were listed and {rows_in} read; the source changed meanwhile. Run again.")
 
 

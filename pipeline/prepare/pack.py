@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.prepare.augment import augment
 from pipeline.prepare.columns import NUMBERS, ORDER
 from pipeline.prepare.encode import encode, encode_time
-from pipeline.prepare.images import augment
+from pipeline.prepare.kinds import KINDS, ContentFit
 from pipeline.prepare.staging import Layout
 from pipeline.scaling import scale
 from pipeline.schema import LABEL, SAMPLE_ID, WEIGHT, CategoryEncoder, NumberScaler, SplitName, Tensor, TimeEncoder
-from pipeline.sections.data import Augment
+from pipeline.sections.augment import Augment
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,20 @@ class Packing:
     times: tuple[TimeEncoder, ...]
     slices: tuple[str, ...]
     augment: Augment
+    content: ContentFit | None = None  # what the kind of layout.content fitted
 
 
 def pack(rows: pa.Table, split: SplitName, packing: Packing) -> pa.Table:
     """Prepared rows of one split, in the order given; each train row is followed by its augmented copies."""
-    image = packing.layout.image
     sample_ids = rows[SAMPLE_ID].to_pylist()
-    packed = rows[image].combine_chunks() if image else packed_array(pack_features(rows, split, packing))
     copies = packing.augment.copies if split == "train" else 0
-    if copies:
-        images, sample_ids = with_copies(packed.to_pylist(), sample_ids, packing)
-        packed = pa.array(images, pa.binary())
+    if packing.layout.content and packing.layout.column and packing.content:
+        values = rows[packing.layout.content]
+        if copies:
+            values, sample_ids = with_copies(values, sample_ids, packing, packing.content)
+        packed = KINDS[packing.layout.column.kind].pack(values, packing.content)
+    else:
+        packed = packed_array(pack_features(rows, split, packing))
     times = copies + 1
     slices = {name: pa.array(np.repeat(as_text(rows, name, packing.layout), times), pa.string()) for name in packing.slices}
     return pa.table(
@@ -108,15 +112,17 @@ def as_text(rows: pa.Table, name: str, layout: Layout) -> NDArray[np.object_]:
     return np.asarray([None if np.isnan(value) else f"{value:g}" for value in values], object)
 
 
-def with_copies(packed: list[bytes], sample_ids: list[str], packing: Packing) -> tuple[list[bytes], list[str]]:
-    """Each image, then its copies; a copy's id is the sample's with #1, #2 and so on."""
-    images, names = [], []
-    for content, sample_id in zip(packed, sample_ids, strict=True):
-        pixels = np.frombuffer(content, np.uint8).reshape(packing.tensor.shape)
-        images.append(content)
+def with_copies(values: pa.ChunkedArray, sample_ids: list[str], packing: Packing, content: ContentFit) -> tuple[pa.ChunkedArray, list[str]]:
+    """Each staged value, then its copies; a copy's id is the sample's with #1, #2 and so on."""
+    name = packing.layout.column.kind if packing.layout.column else ""
+    kind, options = KINDS[name], packing.augment
+    out, names = [], []
+    for value, sample_id in zip(values.to_pylist(), sample_ids, strict=True):
+        array = kind.unpack(value, content)
+        out.append(value)
         names.append(sample_id)
-        for copy in range(1, packing.augment.copies + 1):
-            changed = augment(pixels, packing.augment.operations, seed=packing.augment.seed, sample_id=sample_id, copy=copy)
-            images.append(changed.tobytes())
+        for copy in range(1, options.copies + 1):
+            changed = augment(array, name, options.operations, seed=options.seed, sample_id=sample_id, copy=copy)
+            out.append(kind.repack(changed, content))
             names.append(f"{sample_id}#{copy}")
-    return images, names
+    return pa.chunked_array([pa.array(out, values.type)]), names

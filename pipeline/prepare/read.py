@@ -10,10 +10,11 @@ from pyspark.sql import functions as F
 
 from pipeline.config import Recipe
 from pipeline.prepare.columns import CONTENT, KEY, ORDER, RAW, REASON, RULE, hash_of
-from pipeline.prepare.images import Undecodable, decode
+from pipeline.prepare.kinds import KINDS, Undecodable
 from pipeline.prepare.source import RawFiles, escape_glob
 from pipeline.prepare.tables import read_table
 from pipeline.prepare.tasks import ArrowFunction
+from pipeline.sections.data import Column
 
 
 def read_rows(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFrame:
@@ -22,7 +23,7 @@ def read_rows(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFram
     Raises:
         DataError: a declared column is not in the source.
     """
-    return read_images(spark, recipe, source) if recipe.image else read_table(spark, recipe, source)
+    return read_images(spark, recipe, source) if recipe.source.format == "images" else read_table(spark, recipe, source)
 
 
 def read_images(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFrame:
@@ -32,8 +33,7 @@ def read_images(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFr
     image, label = recipe.names("image")[0], recipe.label
     empty = spark.createDataFrame([(str(path), b"") for path in source.empty], "path string, content binary")
     schema = f"`{image}` binary, `{label}` string, {REASON} string, {RAW} string, {KEY} string"
-    shape = recipe.columns[image].shape or (0, 0, 1)
-    decode_batches = decoder(source.base_uri, shape, [image, label, REASON, RAW, KEY])
+    decode_batches = decoder(source.base_uri, recipe.columns[image], [image, label, REASON, RAW, KEY])
     rows = files.select("path", "content").unionByName(empty).mapInArrow(decode_batches, schema)
     declared = [F.col(image), F.col(label)]
     return rows.select(
@@ -44,11 +44,11 @@ def read_images(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFr
     )
 
 
-def decoder(base: str, shape: tuple[int, int, int], names: list[str]) -> ArrowFunction:
+def decoder(base: str, column: Column, names: list[str]) -> ArrowFunction:
     def decode_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             paths, contents = (column.to_pylist() for column in batch.columns)
-            rows = [decode_file(path, content, base, shape) for path, content in zip(paths, contents, strict=True)]
+            rows = [decode_file(path, content, base, column) for path, content in zip(paths, contents, strict=True)]
             columns = list(zip(*rows, strict=True)) or [()] * 5
             yield pa.RecordBatch.from_arrays(
                 [pa.array(column, pa.binary() if index == 0 else pa.string()) for index, column in enumerate(columns)],
@@ -58,12 +58,12 @@ def decoder(base: str, shape: tuple[int, int, int], names: list[str]) -> ArrowFu
     return decode_batches
 
 
-def decode_file(path: str, content: bytes, base: str, shape: tuple[int, int, int]) -> tuple[bytes | None, str, str | None, str | None, str]:
+def decode_file(path: str, content: bytes, base: str, column: Column) -> tuple[bytes | str | None, str, str | None, str | None, str]:
     """(packed pixels or None, label, reason or None, raw, key) of one image file."""
     plain = path if "://" in base else "/" + path.removeprefix("file:").lstrip("/")
     key = plain.removeprefix(base).lstrip("/")
     label = plain.rsplit("/", 2)[-2]
     try:
-        return decode(content, shape).tobytes(), label, None, plain, key
+        return KINDS[column.kind].decode(content, column).value, label, None, plain, key
     except Undecodable as error:
         return None, label, str(error), plain, key

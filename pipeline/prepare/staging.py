@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyspark import TaskContext
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -41,11 +42,13 @@ from pipeline.prepare.columns import (
     col,
     hash_of,
 )
+from pipeline.prepare.kinds import KINDS
 from pipeline.prepare.sketch import category_sketch, number_sketch
 from pipeline.prepare.sketching import STATE, collect_merged, number_matrix, state_batch
 from pipeline.prepare.tally import Tally, load_tally, merge_tallies
 from pipeline.prepare.tasks import ArrowFunction, current_task
 from pipeline.schema import SAMPLE_ID, SPLITS
+from pipeline.sections.data import Column as ColumnSection
 
 HASHES = (FEATURES, NEAR, GROUP)
 
@@ -56,8 +59,8 @@ class Layout:
 
     numbers: tuple[str, ...]  # positions in NUMBERS; times too, as seconds since 1970
     texts: tuple[str, ...]
-    image: str | None
-    channels: int
+    content: str | None  # the column that is a whole image, sound or text
+    column: ColumnSection | None  # what the recipe says of it
     label: str
     time: str | None  # of split.by time
     hashes: tuple[str, ...]
@@ -65,14 +68,13 @@ class Layout:
 
 def layout_of(recipe: Recipe) -> Layout:
     declared = {name: column for name, column in recipe.columns.items() if column.role not in ("ignore", "key")}
-    shape = recipe.columns[recipe.image].shape if recipe.image else None
     features = [FEATURES] if recipe.audit.max_shared_content < 1 else []  # a limit that nothing can break is not worth a look
-    near = [NEAR] if recipe.audit.max_near_duplicates is not None and not recipe.image else []
+    near = [NEAR] if recipe.audit.max_near_duplicates is not None and not recipe.content else []
     return Layout(
         numbers=tuple(name for name, column in declared.items() if column.kind in ("number", "time")),
         texts=tuple(name for name, column in declared.items() if column.kind == "category"),
-        image=recipe.image,
-        channels=shape[2] if shape else 0,
+        content=recipe.content,
+        column=recipe.columns[recipe.content] if recipe.content else None,
         label=recipe.label,
         time=recipe.split.column if recipe.split.by == "time" else None,
         hashes=(*features, *near, *([GROUP] if recipe.audit.group else [])),
@@ -89,8 +91,9 @@ def stage_rows(rows: DataFrame, recipe: Recipe, num_partitions: int, *, is_arran
         is_arranged: `rows` lie in these partitions already.
         work, files: folders that all workers see under these paths.
     """
+    work.mkdir(parents=True, exist_ok=True)
     layout = layout_of(recipe)
-    columns = [ORDER, *CONTENT, KEY, SPLIT, RULE, REASON, RAW, CHANGES, *layout.texts, *([layout.image] if layout.image else [])]
+    columns = [ORDER, *CONTENT, KEY, SPLIT, RULE, REASON, RAW, CHANGES, *layout.texts, *([layout.content] if layout.content else [])]
     numbers = F.array(*map(col, layout.numbers)).cast(FLOATS) if layout.numbers else F.lit(None).cast(FLOATS)
     packed = rows.select(*map(col, columns), numbers.alias(NUMBERS), *(value.alias(name) for name, value in hashes(recipe, layout).items()))
     arranged = packed if is_arranged else packed.repartition(num_partitions, ORDER)
@@ -102,11 +105,11 @@ def stage_rows(rows: DataFrame, recipe: Recipe, num_partitions: int, *, is_arran
 
 def hashes(recipe: Recipe, layout: Layout) -> dict[str, Column]:
     """What the leak audit compares between splits."""
-    features = [recipe.image] if recipe.image else [*recipe.names("number"), *recipe.names("category")]
+    features = [recipe.content] if recipe.content else [*recipe.names("number"), *recipe.names("category")]
     inputs = [*recipe.names("number"), *recipe.names("time")]
     found = {}
     if FEATURES in layout.hashes:
-        others = [recipe.image] if recipe.image else recipe.names("category")
+        others = [recipe.content] if recipe.content else recipe.names("category")
         found[FEATURES] = hash_of("features", [col(name) for name in others], [col(name) for name in layout.numbers if name in inputs])
     if NEAR in layout.hashes:
         found[NEAR] = near_hash(recipe, [*features, *recipe.names("time")], recipe.audit.near_digits)
@@ -126,7 +129,7 @@ def stager(layout: Layout, work: str, files: str) -> ArrowFunction:
             tally.rows = rows.num_rows
             count_changes(rows[CHANGES].combine_chunks(), tally)
             is_kept = pc.is_null(rows[RULE])
-            write_quarantine(rows.filter(pc.invert(is_kept)), Path(files), partition, task.taskAttemptId(), tally)
+            write_quarantine(rows.filter(pc.invert(is_kept)), Path(work), Path(files), task, tally)
             kept = rows.filter(is_kept)
             del rows
             for split in SPLITS:
@@ -134,7 +137,7 @@ def stager(layout: Layout, work: str, files: str) -> ArrowFunction:
                 if part.num_rows:
                     count(part, split, layout, tally)
                     tally.staged[split] = {str(partition): part.num_rows}
-                    stage(part, layout, staged_path(Path(work), split, partition), task.taskAttemptId())
+                    stage(part, layout, Path(work), split, task)
         yield state_batch(tally.dump())
 
     return stage_partition
@@ -169,13 +172,15 @@ def rank_dropped(rows: pa.Table) -> NDArray[np.int64]:
     return ranks
 
 
-def write_quarantine(dropped: pa.Table, files: Path, partition: int, attempt: int, tally: Tally) -> None:
+def write_quarantine(dropped: pa.Table, work: Path, files: Path, task: TaskContext, tally: Tally) -> None:
     if not dropped.num_rows:
         return
+    partition = task.partitionId()
     tally.dropped.update(dropped[RULE].to_pylist())
     tally.quarantined[str(partition)] = dropped.num_rows
     table = pa.table({"key": dropped[SAMPLE_ID], "rule": dropped[RULE], "reason": dropped[REASON], "raw": dropped[RAW]})
-    write_aside(files / quarantine_path(partition), attempt, lambda draft: pq.write_table(table, draft, row_group_size=table.num_rows))
+    path = files / quarantine_path(partition)
+    write_aside(path, work, task.taskAttemptId(), lambda draft: pq.write_table(table, draft, row_group_size=table.num_rows))
 
 
 def quarantine_path(partition: int) -> str:
@@ -203,7 +208,7 @@ def count(part: pa.Table, split: str, layout: Layout, tally: Tally) -> None:
     if split == "train":
         tally.sketches = {name: number_sketch(np.ascontiguousarray(numbers[:, index])) for index, name in enumerate(layout.numbers)}
         tally.sketches |= {name: category_sketch(part[name]) for name in layout.texts}
-        tally.pixels = count_pixels(part[layout.image], layout.channels) if layout.image else []
+        tally.totals = KINDS[layout.column.kind].count(part[layout.content], layout.column) if layout.column else []
 
 
 def matrix_of(part: pa.Table, layout: Layout) -> NDArray[np.float64]:
@@ -213,27 +218,15 @@ def matrix_of(part: pa.Table, layout: Layout) -> NDArray[np.float64]:
     return number_matrix(part[NUMBERS].combine_chunks(), len(layout.numbers))
 
 
-def count_pixels(images: pa.ChunkedArray, channels: int) -> list[list[int]]:
-    totals = [[0, 0, 0] for _ in range(channels)]
-    for packed in images.to_pylist():
-        pixels = np.frombuffer(packed, np.uint8).reshape(-1, channels).astype(np.int64)
-        for channel, total in enumerate(totals):
-            values = pixels[:, channel]
-            total[0] += len(values)
-            total[1] += int(values.sum())
-            total[2] += int(np.square(values).sum())
-    return totals
-
-
 def staged_path(work: Path, split: str, partition: int) -> Path:
     return work / split / f"{partition:05d}.arrow"
 
 
-def stage(part: pa.Table, layout: Layout, path: Path, attempt: int) -> None:
+def stage(part: pa.Table, layout: Layout, work: Path, split: str, task: TaskContext) -> None:
     """Kept rows as the last pass and the audit read them: numbers as one fixed-size list, missing ones NaN."""
     columns = {name: part[name] for name in (SAMPLE_ID, ORDER, *layout.hashes, *layout.texts)}
-    if layout.image:
-        columns[layout.image] = part[layout.image]
+    if layout.content:
+        columns[layout.content] = part[layout.content]
     if layout.numbers:
         matrix = np.ascontiguousarray(matrix_of(part, layout))
         columns[NUMBERS] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), len(layout.numbers))
@@ -243,13 +236,16 @@ def stage(part: pa.Table, layout: Layout, path: Path, attempt: int) -> None:
         with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
 
-    write_aside(path, attempt, write)
+    write_aside(staged_path(work, split, task.partitionId()), work, task.taskAttemptId(), write)
 
 
-def write_aside(path: Path, attempt: int, write: Callable[[Path], None]) -> None:
-    """A task's file under a name of its own first, then renamed: a retried or speculative twin writes the same bytes again."""
+def write_aside(path: Path, work: Path, attempt: int, write: Callable[[Path], None]) -> None:
+    """A task's file under a name of its own in `work` first, then renamed: a retried or speculative twin writes the same bytes again.
+
+    A twin that Spark has killed may write on after the job has ended: nothing half written is ever among the result's files.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{attempt}")
+    draft = work / f".{path.name}.{attempt}"
     write(draft)
     os.replace(draft, path)
 

@@ -23,7 +23,7 @@ class Tally:
     staged: dict[str, dict[str, int]] = field(default_factory=dict)  # split -> partition -> kept rows
     quarantined: dict[str, int] = field(default_factory=dict)  # partition -> dropped rows
     times: dict[str, tuple[float, float]] = field(default_factory=dict)  # split -> first and last time of its rows
-    pixels: list[list[int]] = field(default_factory=list)  # of train images, each channel's count, sum and sum of squares
+    totals: list[list[int]] = field(default_factory=list)  # what the content's kind counts of the train rows; empty of no train rows
     sketches: dict[str, Sketch] = field(default_factory=dict)  # of the train rows
 
     def add(self, other: Tally) -> None:
@@ -38,8 +38,8 @@ class Tally:
         for split, (first, last) in other.times.items():
             known = self.times.get(split, (first, last))
             self.times[split] = (min(first, known[0]), max(last, known[1]))
-        pairs = zip(self.pixels or [[0, 0, 0]] * len(other.pixels), other.pixels, strict=True) if other.pixels else ()
-        self.pixels = [[a + b for a, b in zip(left, right, strict=True)] for left, right in pairs] or self.pixels
+        pairs = zip(self.totals or [[0] * len(row) for row in other.totals], other.totals, strict=True) if other.totals else ()
+        self.totals = [[a + b for a, b in zip(left, right, strict=True)] for left, right in pairs] or self.totals
         self.sketches = {
             **self.sketches,
             **{name: merge(self.sketches[name], sketch) if name in self.sketches else sketch for name, sketch in other.sketches.items()},
@@ -67,7 +67,7 @@ def load_tally(state: bytes) -> Tally:
         staged=fields["staged"],
         quarantined=fields["quarantined"],
         times={split: (first, last) for split, (first, last) in fields["times"].items()},
-        pixels=fields["pixels"],
+        totals=fields["totals"],
         sketches={name: from_json(value) for name, value in fields["sketches"].items()},
     )
 

@@ -36,8 +36,6 @@ def write_files(spark: SparkSession, plans: Sequence[FilePlan], packing: Packing
     """
     numbers = spark.range(0, len(plans), 1, len(plans))
     written = numbers.mapInArrow(writer(plans, packing, str(work), str(files)), WRITTEN_SCHEMA).collect()
-    for leftover in files.rglob(".part-*"):  # of tasks that were killed, those that wrote quarantine too
-        leftover.unlink(missing_ok=True)
     return {row["path"]: row["rows"] for row in written}
 
 
@@ -48,17 +46,17 @@ def writer(plans: Sequence[FilePlan], packing: Packing, work: str, files: str) -
             plan = plans[number]
             parts = [read_staged(Path(work), plan.split, partition).slice(start, stop - start) for partition, start, stop in plan.parts]
             table = pack(pa.concat_tables(parts), plan.split, packing)
-            write_table(table, Path(files) / plan.path, task.taskAttemptId(), packing.tensor.name)
+            write_table(table, Path(files) / plan.path, Path(work), task.taskAttemptId(), packing.tensor.name)
             yield pa.RecordBatch.from_pylist([{"path": plan.path, "rows": table.num_rows}])
 
     return write
 
 
-def write_table(table: pa.Table, path: Path, attempt: int, tensor: str) -> None:
+def write_table(table: pa.Table, path: Path, work: Path, attempt: int, tensor: str) -> None:
     options = {
         "row_group_size": table.num_rows,
         "compression": "snappy",
         "use_dictionary": [name for name in table.column_names if name not in (SAMPLE_ID, LABEL, WEIGHT, tensor)],
         "write_statistics": [name for name in table.column_names if name != tensor],
     }
-    write_aside(path, attempt, lambda draft: pq.write_table(table, draft, **options))
+    write_aside(path, work, attempt, lambda draft: pq.write_table(table, draft, **options))

@@ -7,8 +7,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from pipeline.sections.base import Fraction, Pattern, Section, exactly_one, in_order
+from pipeline.sections.base import Fraction, Pattern, Section, in_order
 
+# Kinds whose value is a whole image, sound or text: at most one feature of a recipe is such, and nothing else is then.
+# What each means stands in pipeline/prepare/kinds/.
+CONTENT_KINDS = ("image",)
 SCHEMES = ("s3a", "hdfs", "gs", "abfss")  # read through Hadoop's file systems; settings in conf/spark/
 Scaling = Literal["standard", "minmax", "robust", "max_abs", "log", "yeo_johnson", "quantile", "none"]
 
@@ -175,43 +178,6 @@ class Drift(Section):
     max_psi: PositiveFloat | None = None  # above, the run fails
     max_js: Fraction | None = None  # Jensen–Shannon divergence, base 2
     new_categories: Literal["ignore", "warn", "fail"] = "warn"
-
-
-class Rotate(Section):
-    """Uniform in [-degrees, degrees] around the centre, bilinear."""
-
-    degrees: Annotated[float, Field(gt=0, le=180)]
-
-
-class Translate(Section):
-    """Uniform in [-pixels, pixels] on each axis, bilinear."""
-
-    pixels: PositiveFloat
-
-
-class AugmentOperation(Section):
-    """One operation of `augment.operations`; exactly one key."""
-
-    rotate: Rotate | None = None
-    translate: Translate | None = None
-
-    @model_validator(mode="after")
-    def is_one_operation(self) -> Self:
-        return exactly_one(self)
-
-
-class Augment(Section):
-    """Written copies of train rows; validation and test never have any. Seeded by (seed, sample, copy, operation)."""
-
-    copies: NonNegativeInt = 0  # extra copies of every train row; each gets every operation, in order
-    operations: tuple[AugmentOperation, ...] = ()
-    seed: NonNegativeInt = 0
-
-    @model_validator(mode="after")
-    def copies_differ(self) -> Self:
-        if (self.copies > 0) != bool(self.operations):
-            raise ValueError("copies: N and operations: [...] go together; one without the other does nothing")
-        return self
 
 
 class Prepare(Section):

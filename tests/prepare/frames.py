@@ -44,7 +44,7 @@ def frame(spark: SparkSession, recipe: Recipe, rows: Sequence[dict[str, Any]]) -
     schema = ", ".join([*(f"`{name}` {TYPES[recipe.columns[name].kind]}" for name in names), f"{SPLIT} string", f"{RULE} string"])
     read = spark.createDataFrame([[row.get(name) for name in (*names, SPLIT, RULE)] for row in filled], schema)
     keys = recipe.names("category", "key")
-    content = [col(name) for name in names if not (recipe.image and name in keys)]  # of an image, the key is its path
+    content = [col(name) for name in names if not (recipe.content and name in keys)]  # of an image, the key is its path
     hashed = read.withColumns({name: hash_of(salt, content) for salt, name in enumerate(CONTENT)})
     key = F.col(keys[0]) if keys else F.lit(None).cast("string")
     order = hash_of("key", [key] if keys else [F.col(name) for name in CONTENT])

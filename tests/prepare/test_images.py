@@ -15,9 +15,12 @@ from PIL import Image
 
 from pipeline import config
 from pipeline.errors import DataError
-from pipeline.prepare.images import Undecodable, augment, decode, transform
+from pipeline.prepare.augment import augment
+from pipeline.prepare.augment.image import transform
+from pipeline.prepare.kinds.base import Undecodable
+from pipeline.prepare.kinds.decode_image import decode
 from pipeline.schema import SPLITS, prepared
-from pipeline.sections.data import AugmentOperation, Rotate, Translate
+from pipeline.sections.augment import AugmentOperation, Rotate, Translate
 from tests.prepare.conftest import published, rows
 
 IMAGES = arrays.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3])))
@@ -54,14 +57,14 @@ def test_a_shift_moves_right_and_down():
 
 @given(IMAGES, st.text(max_size=8), st.integers(0, 5))
 def test_a_copy_depends_on_its_seed_sample_and_number_alone(pixels, sample_id, copy):
-    first = augment(pixels, OPERATIONS, seed=3, sample_id=sample_id, copy=copy)
+    first = augment(pixels, "image", OPERATIONS, seed=3, sample_id=sample_id, copy=copy)
     assert first.shape == pixels.shape and first.dtype == np.uint8
-    assert np.array_equal(first, augment(pixels, OPERATIONS, seed=3, sample_id=sample_id, copy=copy))
+    assert np.array_equal(first, augment(pixels, "image", OPERATIONS, seed=3, sample_id=sample_id, copy=copy))
 
 
 def test_copies_differ():
     pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 1), np.uint8)
-    copies = [augment(pixels, OPERATIONS, seed=0, sample_id="a", copy=copy).tobytes() for copy in range(1, 5)]
+    copies = [augment(pixels, "image", OPERATIONS, seed=0, sample_id="a", copy=copy).tobytes() for copy in range(1, 5)]
     assert len({pixels.tobytes(), *copies}) == 5
 
 

@@ -21,7 +21,7 @@ from pipeline.prepare.columns import CONTENT, KEY, ORDER, RAW, REASON, RULE
 from pipeline.prepare.layout import FilePlan
 from pipeline.prepare.sketch import SAMPLE, category_sketch, number_sketch
 from pipeline.prepare.sketching import STATE, collect_merged, state_batch
-from pipeline.prepare.staging import sort_rows
+from pipeline.prepare.staging import sort_rows, write_aside
 from pipeline.prepare.tally import Tally, load_tally, merge_tallies
 from pipeline.schema import SAMPLE_ID, SPLITS
 from tests.prepare.conftest import many_rows, published, write_csv
@@ -113,7 +113,7 @@ def tallies(draw) -> list[Tally]:
             )
         if "train" in tally.staged:
             tally.sketches = {"x": number_sketch(np.array(draw(NUMBERS))), "colour": category_sketch(pa.array(draw(TEXTS), pa.string()))}
-            tally.pixels = [[draw(st.integers(0, 9)) for _ in range(3)] for _ in range(2)]
+            tally.totals = [[draw(st.integers(0, 9)) for _ in range(3)] for _ in range(2)]
         found.append(tally)
     return found
 
@@ -137,8 +137,8 @@ def test_a_merged_tally_has_the_sums_of_its_parts(parts):
         assert whole.kept(split) == sum(part.kept(split) for part in parts)
         times = [part.times[split] for part in parts if split in part.times]
         assert whole.times.get(split) == ((min(first for first, _ in times), max(last for _, last in times)) if times else None)
-    channels = [part.pixels for part in parts if part.pixels]
-    assert np.array_equal(np.array(whole.pixels), np.sum(channels, axis=0) if channels else np.array([]))
+    channels = [part.totals for part in parts if part.totals]
+    assert np.array_equal(np.array(whole.totals), np.sum(channels, axis=0) if channels else np.array([]))
 
 
 def make_states(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -204,17 +204,30 @@ def test_staged_rows_are_gone_after_data_was_refused(prepare, table_recipe, tmp_
     assert leftovers(tmp_path) == [] and published(tmp_path) == []
 
 
+def test_half_a_file_is_never_among_the_results_files(tmp_path):
+    files, work = tmp_path / "files", tmp_path / "work"
+    work.mkdir()
+
+    def killed(draft):
+        draft.write_bytes(b"half")
+        raise SystemExit  # what Spark's workers get
+
+    with pytest.raises(SystemExit):
+        write_aside(files / "data/train/part-00000.parquet", work, 7, killed)
+    assert [path.name for path in files.rglob("*") if path.is_file()] == []
+    write_aside(files / "data/train/part-00000.parquet", work, 8, lambda draft: draft.write_bytes(b"whole"))
+    assert (files / "data/train/part-00000.parquet").read_bytes() == b"whole"
+
+
 @pytest.mark.spark
-def test_what_a_killed_task_left_half_written_is_no_part_of_the_result(prepare, table_recipe, tmp_path, monkeypatch):
+def test_the_draft_of_a_killed_task_is_no_part_of_the_result(prepare, table_recipe, tmp_path, monkeypatch):
     plan = job.plan
 
     def plan_after_a_kill(recipe, tally, packing):
-        files = next((tmp_path / "runs").rglob("attempt-*/files"))
-        for name in ("data/train/.part-00000.parquet.99", "quarantine/.part-00001.parquet.98"):
-            (files / name).parent.mkdir(parents=True, exist_ok=True)
-            (files / name).write_bytes(b"half")
+        (next((tmp_path / "runs").rglob("attempt-*/work")) / ".part-00000.parquet.99").write_bytes(b"half")
         return plan(recipe, tally, packing)
 
     monkeypatch.setattr(job, "plan", plan_after_a_kill)
     outcome = prepare(table_recipe(write_csv(tmp_path / "raw.csv", many_rows())))
     assert not [path for path in outcome.found.files.rglob("*") if path.name.startswith(".")]
+    assert leftovers(tmp_path) == []

@@ -1,0 +1,16 @@
+"""What a content column holds: a recipe's one feature that is no table column but a whole image, sound or text.
+
+Its staged value (binary or string) becomes the one packed tensor. All that prepare has to know of a kind stands in one class here:
+how a raw value is decoded, what is counted of it, how its tensor is fitted, how rows are packed, which augmentation it takes.
+
+    image   images.Images      pixels, uint8
+"""
+
+from __future__ import annotations
+
+from pipeline.prepare.kinds.base import ContentFit, Decoded, Kind, Undecodable
+from pipeline.prepare.kinds.images import Images
+
+__all__ = ["KINDS", "ContentFit", "Decoded", "Kind", "Undecodable"]
+
+KINDS: dict[str, Kind] = {"image": Images()}  # by the `kind` of a recipe's column; sections/data.py CONTENT_KINDS has the same names
