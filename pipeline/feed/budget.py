@@ -25,7 +25,7 @@ class Budget:
     total_bytes: int  # all of the above, at most
 
 
-def divide(*, file_bytes: Sequence[int], row_bytes: int, num_lanes: int, batch: int, memory_mb: int) -> Budget:
+def divide(*, file_bytes: Sequence[int], row_bytes: int, num_lanes: int, batch: int, memory_mb: int, is_cached: bool = False) -> Budget:
     """Divide `memory_mb` of one rank.
 
     Args:
@@ -34,6 +34,7 @@ def divide(*, file_bytes: Sequence[int], row_bytes: int, num_lanes: int, batch: 
         num_lanes: lanes of this rank.
         batch: rows of this rank in one step.
         memory_mb: feed.memory_mb.
+        is_cached: every file stays in memory once it is read, and is the window too.
 
     Raises:
         ConfigError: it is too little for one file in each lane and reading ahead.
@@ -42,16 +43,17 @@ def divide(*, file_bytes: Sequence[int], row_bytes: int, num_lanes: int, batch: 
     batch_bytes = max(1, batch * row_bytes)
     block_steps = max(1, BLOCK_BYTES // batch_bytes)
     prefetched = min(16, max(2, BLOCK_BYTES // batch_bytes))
-    window = sum(sorted(file_bytes)[-num_lanes:])
+    window = sum(file_bytes) if is_cached else sum(sorted(file_bytes)[-num_lanes:])
     fixed = window + (BLOCKS * block_steps + prefetched) * batch_bytes
     least = fixed + files_in_flight(1) * largest
     limit = memory_mb * MB
     if least > limit:
+        held = "all files, which feed.cache: memory keeps" if is_cached else f"a file in each of its {num_lanes} lanes"
+        way_out = "set feed.cache: none" if is_cached else "lower prepare.file_mb and prepare again, lower train.lanes, or use more ranks"
         raise ConfigError(
-            f"feed.memory_mb={memory_mb} is less than the {-(-least // MB)} MB that this feed needs on a rank: {window // MB} MB for a file in "
-            f"each of its {num_lanes} lanes, {files_in_flight(1)} files of up to {-(-largest // MB)} MB on their way, and "
-            f"{(least - window - files_in_flight(1) * largest) // MB} MB of batches. Set feed.memory_mb to {-(-least // MB)} or more, lower "
-            "prepare.file_mb and prepare again, lower train.lanes, or use more ranks."
+            f"feed.memory_mb={memory_mb} is less than the {-(-least // MB)} MB that a rank's feed needs: {window / MB:.1f} MB for {held}, "
+            f"{files_in_flight(1)} files of up to {largest / MB:.1f} MB on their way, and {(fixed - window) / MB:.1f} MB of batches. "
+            f"Set feed.memory_mb to {-(-least // MB)} or more, or {way_out}."
         )
     queued = 1
     while queued < MAX_QUEUED and fixed + files_in_flight(queued + 1) * largest <= limit:

@@ -1,135 +1,230 @@
-"""Batches as tf.data, cut from whole files. Python runs once for each block of steps, never for a row or a batch."""
+"""Prepared rows as tf.data. Python runs once for each block of steps, never for a row or a batch; TensorFlow cuts, decodes and augments."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+import json
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from pipeline.attempt import Found
-from pipeline.feed.plan import Plan, Position, Segment, evaluation_share
-from pipeline.feed.reader import Rows, SplitReader
+from pipeline.errors import LonghaulError
+from pipeline.feed.blocks import Block, epoch_blocks, epoch_reads
+from pipeline.feed.budget import Budget, divide
+from pipeline.feed.cache import FileCache
+from pipeline.feed.plan import EvaluationPlan, Plan, Position, evaluation_share
+from pipeline.feed.reader import SplitReader
+from pipeline.feed.stall import StallClock
+from pipeline.feed.stream import Stream
 from pipeline.schema import SplitName
+from pipeline.sections.feed import Feed
 
-Arrays = tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]  # tensor, label, weight
+ID_LOG = "LONGHAUL_FEED_LOG"  # a folder: every rank writes there which rows each of its steps holds, for tests and audits
 
-BLOCK_BYTES = 16 << 20  # rows handed to TensorFlow at a time, about
+Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
-def training_dataset(reader: SplitReader, plan: Plan, *, rank: int = 0, size: int = 1, start: Position | None = None) -> tf.data.Dataset:
-    """A rank's share of every global batch, from a position to the end of its epoch.
+def training_dataset(
+    reader: SplitReader, plan: Plan, *, rank: int = 0, size: int = 1, start: Position | None = None, settings: Feed | None = None
+) -> tf.data.Dataset:
+    """A rank's share of every global batch, from a position to the end of its epoch; see `TrainingFeed`. May be iterated again."""
+    start = start or Position()
+    feed = TrainingFeed(reader, plan, settings or Feed(), rank=rank, size=size, start=start, epochs=start.epoch + 1)
+    return feed.epoch(start.epoch)
+
+
+@dataclass
+class TrainingFeed:
+    """A rank's share of every global batch, epoch after epoch. One thread reads ahead, into the next epoch too.
 
     Args:
         reader: the train split.
         plan: made from `reader.rows_per_file`; the same on every rank.
+        settings: the recipe's feed section.
         rank, size: this rank of how many.
-        start: first step to give; the beginning of epoch 0 if None.
+        start: the first step to give.
+        epochs: where to end: the number of the last epoch + 1.
+        augment: (tensor, label, weight, ids, epoch) of a batch -> tensor, label, weight; TF ops.
 
-    Returns:
-        (tensor (B, *shape), label (B,) int64 or float32, weight (B,) float32), B = rows_per_lane_batch * lanes of this rank.
+    Raises:
+        ConfigError: feed.memory_mb is too little.
+        ValueError: more ranks than lanes.
     """
-    lanes, start = plan.lanes_of(rank, size), start or Position()
-    signature = signatures(reader, leading=(None, plan.rows_per_lane_batch * len(lanes)))
-    blocks = tf.data.Dataset.from_generator(lambda: epoch_blocks(reader, plan, lanes, start), output_signature=signature)
-    return blocks.unbatch().apply(tf.data.experimental.assert_cardinality(plan.num_steps - start.step)).prefetch(4)
+
+    reader: SplitReader
+    plan: Plan
+    settings: Feed = field(default_factory=Feed)
+    rank: int = 0
+    size: int = 1
+    start: Position = field(default_factory=Position)
+    epochs: int = 1
+    augment: Augment | None = None
+    error: LonghaulError | None = None  # what ended the feed; TensorFlow passes on only its text
+
+    def __post_init__(self) -> None:
+        self.lanes = self.plan.lanes_of(self.rank, self.size)
+        self.batch = self.plan.rows_per_lane_batch * len(self.lanes)
+        self.budget = budget_of(self.reader, self.plan, len(self.lanes), self.settings)
+        self.clock = StallClock()
+        self.cache = FileCache(self.settings, self.reader)
+        self._stream: Stream[Block] | None = None
+        self._at = self.start
+
+    def epoch(self, epoch: int) -> tf.data.Dataset:
+        """The steps of one epoch, those of the first from `start` on; ask for epochs in order.
+
+        Returns:
+            (tensor (B, *shape), label (B,) int64 or float32, weight (B,) float32), B = rows_per_lane_batch * lanes of this rank.
+        """
+        first_step = self.start.step if epoch == self.start.epoch else 0
+        signature = signatures(self.reader, leading=(None, self.batch)) + (tf.TensorSpec((None, self.batch), tf.int64),)
+        blocks = tf.data.Dataset.from_generator(partial(self._blocks, Position(epoch, first_step)), output_signature=signature)
+        dataset = decoded(blocks.unbatch(), self.reader)
+        if self.augment is not None:
+            number = tf.constant(epoch, tf.int64)
+            augmented = lambda tensor, label, weight, ids: (*self.augment(tensor, label, weight, ids, number), ids)  # noqa: E731
+            dataset = dataset.map(augmented, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        if ID_LOG in os.environ:
+            dataset = dataset.map(id_log(Path(os.environ[ID_LOG]), self.rank, epoch, first_step))
+        dataset = dataset.map(lambda tensor, label, weight, ids: (tensor, label, weight))
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(self.plan.num_steps - first_step))
+        return self.clock.around(dataset.prefetch(self.budget.prefetched_steps))
+
+    def close(self) -> None:
+        """End the reading thread; what it has read ahead is let go."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _blocks(self, position: Position) -> Iterator[tuple[np.ndarray[Any, Any], ...]]:
+        """The blocks of one epoch for tf.data; the thread goes on where it was, or begins anew where it cannot."""
+        if self._stream is None or self._at != position:
+            self.close()
+            self._stream = Stream(partial(self._produce, position), f"The feed of rank {self.rank}", self.settings.timeout_s)
+        stream, step = self._stream, position.step
+        self._at = Position(-1, -1)  # until this epoch is given whole
+        while step < self.plan.num_steps:
+            try:
+                block = next(stream)
+            except LonghaulError as error:
+                self.error = error
+                raise
+            step += len(block.ids)
+            if step == self.plan.num_steps:  # said before the last block is given: whoever has it may not ask again
+                self._at = Position(position.epoch + 1, 0)
+            yield block.tensor, block.label, block.weight, block.ids
+
+    def _produce(self, position: Position) -> Iterator[Block]:
+        """All blocks from a position to the end of the training. Runs in the stream's thread."""
+        for epoch in range(position.epoch, self.epochs):
+            first_step = position.step if epoch == position.epoch else 0
+            reads = epoch_reads(self.plan, self.lanes, epoch, first_step, self.budget.keep_rows)
+            files = self.cache.read([read.file for read in reads], queued=self.budget.queued_files)
+            yield from epoch_blocks(self.plan, self.lanes, epoch, first_step, reads=reads, files=files, block_steps=self.budget.block_steps)
 
 
-def epoch_blocks(reader: SplitReader, plan: Plan, lanes: range, start: Position) -> Iterator[Arrays]:
-    """Runs of consecutive steps that need no further file: (S, B, *shape), (S, B), (S, B)."""
-    queues = [LaneQueue(deque(plan.segments(start.epoch, lane, start.step))) for lane in lanes]
-    files = reader.read(read_order(queues, plan.rows_per_lane_batch))
-    limit = max(1, BLOCK_BYTES // (plan.rows_per_lane_batch * len(lanes) * max(reader.tensor.row_bytes, 1)))
-    steps_left = plan.num_steps - start.step
-    while steps_left:
-        for queue in queues:
-            queue.fill(files, plan, start.epoch)
-        steps = min(steps_left, limit, *(queue.num_rows // plan.rows_per_lane_batch for queue in queues))
-        yield join_lanes([queue.take(steps * plan.rows_per_lane_batch) for queue in queues], steps)
-        steps_left -= steps
+def budget_of(reader: SplitReader, plan: Plan, num_lanes: int, settings: Feed) -> Budget:
+    """How one rank's memory is divided. Raises ConfigError if there is too little."""
+    return divide(
+        file_bytes=reader.bytes_per_file,
+        row_bytes=reader.row_bytes,
+        num_lanes=num_lanes,
+        batch=plan.rows_per_lane_batch * num_lanes,
+        memory_mb=settings.memory_mb,
+        is_cached=settings.cache == "memory",
+    )
 
 
-@dataclass
-class LaneQueue:
-    """One lane's way through an epoch: segments still to read, rows read and not yet given."""
+def evaluation_dataset(
+    prepared: Found, split: SplitName, batch: int, *, rank: int = 0, size: int = 1, settings: Feed | None = None, is_padded: bool = False
+) -> tf.data.Dataset:
+    """A rank's share of a split: every row once, in the files' order.
 
-    segments: deque[Segment]
-    rows: deque[Rows] = field(default_factory=deque)
-
-    @property
-    def num_rows(self) -> int:
-        return sum(len(rows) for rows in self.rows)
-
-    def fill(self, files: Iterator[Rows], plan: Plan, epoch: int) -> None:
-        """Read on until there is a whole batch's share; whoever is called first reads first, as in `read_order`."""
-        while self.num_rows < plan.rows_per_lane_batch and self.segments:
-            segment = self.segments.popleft()
-            order = plan.row_order(epoch, segment.file)[segment.begin : segment.end]
-            self.rows.append(next(files).take(order))
-
-    def take(self, num_rows: int) -> Rows:
-        """The next rows, in order."""
-        parts: list[Rows] = []
-        while num_rows:
-            head = self.rows.popleft()
-            parts.append(head.take(slice(0, num_rows)))
-            if len(head) > num_rows:
-                self.rows.appendleft(head.take(slice(num_rows, None)))
-            num_rows -= len(parts[-1])
-        return concatenate(parts)
-
-
-def read_order(queues: Sequence[LaneQueue], rows_per_step: int) -> list[int]:
-    """Files in the order in which `epoch_blocks` will want them: by the step that needs them, then by lane."""
-    needs = []
-    for lane, queue in enumerate(queues):
-        rows_before = 0
-        for index, segment in enumerate(queue.segments):
-            needs.append((rows_before // rows_per_step, lane, index, segment.file))
-            rows_before += segment.end - segment.begin
-    return [file for *_, file in sorted(needs)]
-
-
-def join_lanes(lanes: Sequence[Rows], steps: int) -> Arrays:
-    """Per lane (S * b, …) -> (S, lanes * b, …): every step holds each lane's rows in lane order."""
-
-    def joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-        return np.concatenate([array.reshape(steps, len(array) // steps, *array.shape[1:]) for array in arrays], axis=1)
-
-    return joined([lane.tensor for lane in lanes]), joined([lane.label for lane in lanes]), joined([lane.weight for lane in lanes])
-
-
-def concatenate(parts: Sequence[Rows]) -> Rows:
-    if len(parts) == 1:
-        return parts[0]
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("tensor", "label", "weight")))
-
-
-def evaluation_dataset(prepared: Found, split: SplitName, batch: int, *, rank: int = 0, size: int = 1) -> tf.data.Dataset:
-    """A rank's share of a split: every row once, in the files' order; the last batch may be smaller.
-
-    Nothing is padded: evaluating takes no collective, so ranks need not take the same number of steps.
+    Args:
+        prepared: a verified prepare result.
+        split: which split.
+        batch: rows at a time.
+        rank, size: this rank of how many.
+        settings: the recipe's feed section.
+        is_padded: every rank takes equal steps of exactly `batch` rows, the last filled up with rows of weight 0. Keras' loss metric
+            counts such rows, so validation is not padded: its last batch is smaller, and ranks may differ in steps, as evaluating
+            takes no collective.
     """
     reader = SplitReader.open(prepared, split)
-    share = evaluation_share(reader.rows_per_file, rank, size)
+    return split_dataset(reader, batch, rank=rank, size=size, settings=settings, is_padded=is_padded)
 
-    def parts() -> Iterator[Arrays]:
-        for segment, rows in zip(share, reader.read([segment.file for segment in share]), strict=True):
+
+def split_dataset(
+    reader: SplitReader, batch: int, *, rank: int = 0, size: int = 1, settings: Feed | None = None, is_padded: bool = False
+) -> tf.data.Dataset:
+    """As `evaluation_dataset`, from an open split."""
+    share = evaluation_share(reader.rows_per_file, rank, size)
+    plan = EvaluationPlan(reader.rows_per_file, batch, size)
+    timeout_s = (settings or Feed()).timeout_s
+
+    def produce() -> Iterator[tuple[np.ndarray[Any, Any], ...]]:
+        for segment, rows in zip(share, reader.read([segment.file for segment in share], queued=1), strict=True):
             part = rows.take(slice(segment.begin, segment.end))
             yield part.tensor, part.label, part.weight
 
-    dataset = tf.data.Dataset.from_generator(parts, output_signature=signatures(reader, leading=(None,)))
+    def parts() -> Iterator[tuple[np.ndarray[Any, Any], ...]]:
+        stream = Stream(produce, f"Evaluation's feed of rank {rank}", timeout_s)
+        try:
+            yield from stream
+        finally:
+            stream.close()
+
+    dataset = decoded(tf.data.Dataset.from_generator(parts, output_signature=signatures(reader, leading=(None,))), reader, is_ragged=True)
     num_batches = -(-sum(segment.end - segment.begin for segment in share) // batch)
+    if is_padded:
+        num_batches = plan.num_steps
+        dataset = dataset.concatenate(padding(dataset.element_spec, plan.num_padded(rank)))
     return dataset.rebatch(batch).apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(2)
 
 
-def signatures(reader: SplitReader, leading: tuple[int | None, ...]) -> tuple[tf.TensorSpec, tf.TensorSpec, tf.TensorSpec]:
-    return (
-        tf.TensorSpec((*leading, *reader.tensor.shape), reader.tensor.dtype),
-        tf.TensorSpec(leading, reader.label_dtype),
-        tf.TensorSpec(leading, tf.float32),
+def padding(specs: tuple[tf.TensorSpec, ...], count: int) -> tf.data.Dataset:
+    """So many rows of zeros, weight 0."""
+    rows = tuple(tf.zeros((count, *spec.shape[1:]), spec.dtype) for spec in specs)
+    return tf.data.Dataset.from_tensors(rows).take(1 if count else 0)
+
+
+def decoded(dataset: tf.data.Dataset, reader: SplitReader, *, is_ragged: bool = False) -> tf.data.Dataset:
+    """Batches whose encoded images are pixels; others pass as they are."""
+    if reader.tensor.encoding is None:
+        return dataset
+    shape, dtype = reader.tensor.shape, tf.as_dtype(reader.tensor.dtype)
+
+    def pixels(files: tf.Tensor) -> tf.Tensor:
+        decode = lambda file: tf.ensure_shape(tf.io.decode_image(file, shape[-1], dtype, expand_animations=False), shape)  # noqa: E731
+        return tf.map_fn(decode, files, fn_output_signature=tf.TensorSpec(shape, dtype))
+
+    return dataset.map(
+        lambda files, *rest: (pixels(files), *rest), num_parallel_calls=1 if is_ragged else tf.data.AUTOTUNE, deterministic=True
     )
+
+
+def signatures(reader: SplitReader, leading: tuple[int | None, ...]) -> tuple[tf.TensorSpec, tf.TensorSpec, tf.TensorSpec]:
+    shape, dtype = ((), tf.string) if reader.tensor.encoding else (reader.tensor.shape, reader.tensor.dtype)
+    return (tf.TensorSpec((*leading, *shape), dtype), tf.TensorSpec(leading, reader.label_dtype), tf.TensorSpec(leading, tf.float32))
+
+
+def id_log(folder: Path, rank: int, epoch: int, first_step: int) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """A map that writes a line for each step: which rows it holds, as numbers over the split's files in the manifest's order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, counter = folder / f"rank-{rank}-{os.getpid()}.jsonl", iter(range(first_step, 1 << 62))
+
+    def write(ids: Any) -> Any:
+        with path.open("a") as file:
+            file.write(json.dumps({"epoch": epoch, "step": next(counter), "rank": rank, "ids": ids.tolist()}) + "\n")
+        return ids
+
+    def logged(tensor: tf.Tensor, label: tf.Tensor, weight: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tensor, label, weight, tf.ensure_shape(tf.numpy_function(write, [ids], tf.int64, stateful=True), ids.shape)
+
+    return logged

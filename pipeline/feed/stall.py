@@ -1,0 +1,48 @@
+"""How long training waits for the feed: the clock is read in tf.data, before and after each batch is asked for."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+ADVICE_ABOVE = 0.05  # share of the time of steps
+
+
+class StallClock:
+    """Adds up the seconds that `next(batch)` takes, without Python in between."""
+
+    def __init__(self) -> None:
+        self._seconds = tf.Variable(0.0, trainable=False, dtype=tf.float64, name="feed_wait_s")
+
+    @property
+    def seconds(self) -> float:
+        """Waited so far."""
+        return float(self._seconds.numpy())
+
+    def around(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """The same batches; zip asks its inputs one after another, so the second stamp is taken when the batch is there."""
+        stamps = tf.data.Dataset.range(dataset.cardinality()).map(lambda _: tf.timestamp())
+
+        def add(before: tf.Tensor, batch: tuple[tf.Tensor, ...], after: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            with tf.control_dependencies([self._seconds.assign_add(after - before, read_value=False)]):
+                return tuple(tf.identity(tensor) for tensor in batch)
+
+        timed = tf.data.Dataset.zip((stamps, dataset, stamps)).map(add)
+        options = tf.data.Options()
+        options.experimental_optimization.inject_prefetch = False  # it would take the time of filling a buffer, not of waiting
+        return timed.with_options(options)
+
+
+def share(waited_s: float, steps_s: float) -> float:
+    """Of the time that steps took, what they spent waiting for rows; 0 to 1."""
+    return min(1.0, max(0.0, waited_s / steps_s)) if steps_s > 0 else 0.0
+
+
+def advice(stalled: float, *, cache: str, window_mb: float, memory_mb: int) -> str | None:
+    """What to do about it, or None where there is nothing to do."""
+    if stalled <= ADVICE_ABOVE:
+        return None
+    ways = ["set feed.cache: memory if the data fits"] if cache == "none" else []
+    if window_mb * 2 > memory_mb:
+        ways.append(f"raise feed.memory_mb (now {memory_mb}), so that more is read ahead")
+    ways += ["give each rank a core for reading (fewer ranks a host)", "prepare fewer bytes a row"]
+    return f"Training waited {stalled:.0%} of its time for rows (at most {ADVICE_ABOVE:.0%} expected): " + "; ".join(ways) + "."
