@@ -13,6 +13,7 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 # Columns that every prepared file has, besides one binary column per tensor. The label is an int64 class index, or a float32 scaled number.
 SAMPLE_ID, LABEL, WEIGHT = "sample_id", "label", "weight"
+LABEL_SHIFT = "label_shift"  # of windows scaled by their own history: (targets, 2) float32, offset and deviation taken from the label
 
 
 class Tensor(Record):
@@ -102,6 +103,23 @@ class Accounting(Record):
     augmented: int
 
 
+class WindowFacts(Record):
+    """How series were cut into windows; lengths in steps."""
+
+    history: int
+    horizon: int
+    gap: int
+    stride: int
+    period_s: float
+    season: int | None
+    scale: Literal["train", "history"]  # history: LABEL_SHIFT is there
+    targets: tuple[NumberScaler, ...]  # of the first channels of the tensor, and of the label's
+    rows: int  # kept
+    train_steps: int  # that statistics are of, each once
+    gaps: int  # runs of steps without a row
+    lost: dict[str, int]  # why windows were not made -> windows: hole (a missing step), boundary (of a split)
+
+
 class Histogram(Record):
     """Counts between equally spaced edges; the first and last bin also hold what lies beyond."""
 
@@ -160,11 +178,13 @@ class Prepared(Record):
     tensor: Tensor
     splits: dict[SplitName, SplitFacts]
     accounting: Accounting
-    target: NumberScaler | None = None  # of a regression's label; its inverse gives the raw unit back
+    label_shape: tuple[int, ...] = ()  # of one label; with dimensions, it is packed like a tensor, float32
+    target: NumberScaler | None = None  # of a regression's label (of windows, of its first target); its inverse gives the raw unit back
     scalers: tuple[NumberScaler, ...] = ()
     encoders: tuple[CategoryEncoder, ...] = ()
     times: tuple[TimeEncoder, ...] = ()
     features: tuple[str, ...] = ()  # what each position of a packed vector is: `age`, `sex=Male`, `sex=(other)`
+    windows: WindowFacts | None = None
     statistics: dict[str, ColumnStatistics] = {}
     slices: tuple[str, ...] = ()  # sensitive columns kept beside the tensor, as text
     audit: tuple[Leak, ...] = ()
@@ -192,6 +212,31 @@ class Epoch(Record):
     steps: int
     metrics: dict[str, float]  # loss, val_loss, learning_rate; accuracy, val_accuracy or, in scaled units, mae, val_mae
     seconds: float
+    stalled: float | None = None  # share of the steps' time that the slowest feed of all ranks let them wait, 0 to 1
+
+
+class ShuffleFacts(Record):
+    """How well the order of an epoch is shuffled. Labels: as if rows were stored sorted by ten classes, the worst case."""
+
+    window_rows: int  # rows that a step can draw from: a file in each lane
+    rows_left_out: int  # of an epoch, others each time
+    order_correlation: float  # Spearman's, of a row's places in two epochs; 0 for independent orders
+    label_run: float  # mean rows after each other with one label
+    label_run_ideal: float  # … in an order drawn from all rows
+    classes_per_batch: float  # mean labels in a global batch
+    classes_per_batch_ideal: float
+
+
+class FeedFacts(Record):
+    """The feed of a training. Memory and files are those of rank 0."""
+
+    shuffle: ShuffleFacts
+    files: int
+    files_read_twice: int  # in an epoch: another lane wants rows of them, and feed.memory_mb had no room to keep those
+    window_mb: float  # bytes of rows that a rank holds for shuffling
+    limit_mb: int  # feed.memory_mb
+    stalled: float  # share of the time of all steps that they waited for rows, 0 to 1
+    advice: str | None = None  # what to do about it
 
 
 class Trained(Record):
@@ -207,6 +252,7 @@ class Trained(Record):
     resumed_from: str | None  # "epoch 3, step 40" if an earlier attempt's checkpoint was continued
     weight_digest: str
     history: tuple[Epoch, ...]
+    feed: FeedFacts | None = None
 
 
 class Interval(Record):

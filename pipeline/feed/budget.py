@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import ConfigError
+from pipeline.manifest import FileEntry
+from pipeline.schema import Tensor
 
+BESIDE_BYTES = 12  # of a row's label and weight
 BLOCK_BYTES = 8 << 20  # rows handed to TensorFlow at a time, about: large enough that Python's share is small
 BLOCKS = 4  # one being filled, one waiting, one being cut by TensorFlow, one being let go
 MAX_QUEUED = 4  # files that Petastorm keeps ready at most
@@ -66,3 +69,23 @@ def divide(*, file_bytes: Sequence[int], row_bytes: int, num_lanes: int, batch: 
 def files_in_flight(queued: int) -> int:
     """Decoded files outside the window: two readers at a hand-over, each with its queue and one being decoded, and one being cut."""
     return 2 * (queued + 1) + 1
+
+
+def bytes_per_file(files: Sequence[FileEntry], tensor: Tensor) -> tuple[int, ...]:
+    """(F,) bytes of each file's rows in memory; of encoded images about what they take on disk."""
+    if tensor.encoding:
+        return tuple(entry.bytes + BESIDE_BYTES * (entry.rows or 0) for entry in files)
+    return tuple((tensor.row_bytes + BESIDE_BYTES) * (entry.rows or 0) for entry in files)
+
+
+def of_rank(files: Sequence[FileEntry], tensor: Tensor, rows_per_lane: int, num_lanes: int, memory_mb: int, *, is_cached: bool) -> Budget:
+    """The budget of a rank with so many lanes, each of which gives `rows_per_lane` rows to a step. Raises ConfigError."""
+    sizes = bytes_per_file(files, tensor)
+    return divide(
+        file_bytes=sizes,
+        row_bytes=-(-sum(sizes) // max(1, sum(entry.rows or 0 for entry in files))),
+        num_lanes=num_lanes,
+        batch=rows_per_lane * num_lanes,
+        memory_mb=memory_mb,
+        is_cached=is_cached,
+    )

@@ -16,11 +16,11 @@ import tensorflow as tf
 from pipeline.attempt import Found
 from pipeline.errors import LonghaulError
 from pipeline.feed.blocks import Block, epoch_blocks, epoch_reads
-from pipeline.feed.budget import Budget, divide
+from pipeline.feed.budget import of_rank
 from pipeline.feed.cache import FileCache
 from pipeline.feed.plan import EvaluationPlan, Plan, Position, evaluation_share
 from pipeline.feed.reader import SplitReader
-from pipeline.feed.stall import StallClock
+from pipeline.feed.stall_clock import StallClock
 from pipeline.feed.stream import Stream
 from pipeline.schema import SplitName
 from pipeline.sections.feed import Feed
@@ -70,7 +70,9 @@ class TrainingFeed:
     def __post_init__(self) -> None:
         self.lanes = self.plan.lanes_of(self.rank, self.size)
         self.batch = self.plan.rows_per_lane_batch * len(self.lanes)
-        self.budget = budget_of(self.reader, self.plan, len(self.lanes), self.settings)
+        is_cached = self.settings.cache == "memory"
+        share, limit = self.plan.rows_per_lane_batch, self.settings.memory_mb
+        self.budget = of_rank(self.reader.files, self.reader.tensor, share, len(self.lanes), limit, is_cached=is_cached)
         self.clock = StallClock()
         self.cache = FileCache(self.settings, self.reader)
         self._stream: Stream[Block] | None = None
@@ -127,18 +129,6 @@ class TrainingFeed:
             reads = epoch_reads(self.plan, self.lanes, epoch, first_step, self.budget.keep_rows)
             files = self.cache.read([read.file for read in reads], queued=self.budget.queued_files)
             yield from epoch_blocks(self.plan, self.lanes, epoch, first_step, reads=reads, files=files, block_steps=self.budget.block_steps)
-
-
-def budget_of(reader: SplitReader, plan: Plan, num_lanes: int, settings: Feed) -> Budget:
-    """How one rank's memory is divided. Raises ConfigError if there is too little."""
-    return divide(
-        file_bytes=reader.bytes_per_file,
-        row_bytes=reader.row_bytes,
-        num_lanes=num_lanes,
-        batch=plan.rows_per_lane_batch * num_lanes,
-        memory_mb=settings.memory_mb,
-        is_cached=settings.cache == "memory",
-    )
 
 
 def evaluation_dataset(

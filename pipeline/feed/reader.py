@@ -41,19 +41,6 @@ class SplitReader:
     def rows_per_file(self) -> tuple[int, ...]:
         return tuple(entry.rows or 0 for entry in self.files)
 
-    @property
-    def bytes_per_file(self) -> tuple[int, ...]:
-        """Of each file's rows in memory; of encoded images about what they take on disk."""
-        beside = 12  # label and weight
-        if self.tensor.encoding:
-            return tuple(entry.bytes + beside * (entry.rows or 0) for entry in self.files)
-        return tuple((self.tensor.row_bytes + beside) * rows for rows in self.rows_per_file)
-
-    @property
-    def row_bytes(self) -> int:
-        """Mean bytes of a row in memory."""
-        return -(-sum(self.bytes_per_file) // max(1, sum(self.rows_per_file)))
-
     def read(self, order: Sequence[int], *, queued: int = 2) -> Iterator[Rows]:
         """Whole files, one after another; a file may be asked for more than once.
 

@@ -20,6 +20,7 @@ from pipeline.errors import DataError
 from pipeline.feed.plan import Position
 from pipeline.train import checkpoint as checkpoints
 from pipeline.train.checkpoint import Checkpoint
+from pipeline.train.feed_watch import FeedWatch
 from pipeline.train.horovod import World
 
 Arrays = list[NDArray[Any]]
@@ -172,8 +173,9 @@ class News(Callback):
 
     INTERVAL_S = 0.5
 
-    def __init__(self, tell: Callable[[Logs], None], history: list[Logs], num_steps: int) -> None:
+    def __init__(self, tell: Callable[[Logs], None], feed: FeedWatch, history: list[Logs], num_steps: int) -> None:
         super().__init__()
+        self.feed = feed
         self.tell, self.history, self.num_steps = tell, history, num_steps
         self.told_at = self.began_at = 0.0
         self.epoch = 0
@@ -185,10 +187,11 @@ class News(Callback):
         if time.monotonic() - self.told_at > self.INTERVAL_S:
             self.told_at = time.monotonic()
             done, loss = int(self.model.optimizer.iterations), float((logs or {}).get("loss", math.nan))
-            self.tell({"done": done, "epoch": self.epoch + 1, "loss": loss})
+            self.tell({"done": done, "epoch": self.epoch + 1, "loss": loss, "stalled": self.feed.stalled})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         seconds = round(time.monotonic() - self.began_at, 3)
         line = {"epoch": epoch + 1, "steps": self.num_steps, "metrics": dict(logs or {}), "seconds": seconds}
+        line["stalled"] = self.feed.worst
         self.history.append(line)
         self.tell({"done": int(self.model.optimizer.iterations), **line})

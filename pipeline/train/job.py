@@ -16,6 +16,7 @@ from pipeline.feed.plan import Plan
 from pipeline.manifest import digest_of, sha256_of_file
 from pipeline.schema import Trained, files_of
 from pipeline.stage import Outcome, Request, Work, run_stage, upstream
+from pipeline.train.feed_facts import budget_of, feed_facts
 from pipeline.train.launch import Event, launch
 from pipeline.train.rank_spec import Spec
 
@@ -51,6 +52,7 @@ def step_plan(request: Request, prepared: Found) -> Plan:
     rows = tuple(entry.rows or 0 for entry in files_of(prepared.manifest, "train"))
     plan = Plan(rows, settings.global_batch, settings.lanes, settings.seed)
     plan.lanes_of(0, settings.ranks)
+    budget_of(request.recipe, prepared, plan, settings.ranks)
     return plan
 
 
@@ -74,7 +76,10 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Path, atte
             on_event=partial(show, request, meter),
         )
     record = json.loads((attempt.files / "history.json").read_text())
-    trained = Trained(ranks=settings.ranks, global_batch=settings.global_batch, steps_per_epoch=plan.num_steps, **record)
+    feed = feed_facts(request.recipe, prepared, plan, record["history"])
+    if feed.advice:
+        request.console.warn(feed.advice)
+    trained = Trained(ranks=settings.ranks, global_batch=settings.global_batch, steps_per_epoch=plan.num_steps, feed=feed, **record)
     return Work(trained.model_dump(mode="json"))
 
 
@@ -85,7 +90,8 @@ def show(request: Request, meter: Meter, event: Event) -> None:
     elif "metrics" in event:
         meter(event["done"], epoch_note(event))
     else:
-        meter(event["done"], f"epoch {event['epoch']}/{request.recipe.train.epochs}  loss {event['loss']:.4f}")
+        epoch = f"epoch {event['epoch']}/{request.recipe.train.epochs}"
+        meter(event["done"], f"{epoch}  loss {event['loss']:.4f}  waiting {event['stalled']:.0%}")
 
 
 def epoch_note(event: Event) -> str:

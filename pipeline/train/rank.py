@@ -23,7 +23,7 @@ from pipeline import model_arguments, model_facts
 from pipeline.attempt import Found, read_published
 from pipeline.config import Recipe
 from pipeline.errors import DataError, LonghaulError
-from pipeline.feed.dataset import evaluation_dataset, training_dataset
+from pipeline.feed.dataset import TrainingFeed, evaluation_dataset
 from pipeline.feed.plan import Plan, Position
 from pipeline.feed.reader import LABEL_DTYPES, SplitReader
 from pipeline.schema import Prepared, Task, prepared
@@ -31,6 +31,7 @@ from pipeline.sections.training import LOSSES, Optimizer, Train
 from pipeline.train import checkpoint as checkpoints
 from pipeline.train.callbacks import Checkpoints, ExactMetrics, News, OneTraining, RankZeroDecides
 from pipeline.train.checkpoint import Checkpoint
+from pipeline.train.feed_watch import FeedWatch
 from pipeline.train.horovod import World, all_reduce_gradients, detect_world
 from pipeline.train.launch import EVENTS_FD
 from pipeline.train.rank_spec import Spec
@@ -74,8 +75,9 @@ def train(spec: Spec, world: World) -> None:
     make_deterministic(recipe.train.seed)
     reader = SplitReader.open(found, "train")
     training = begin(recipe, prepared(found.manifest), reader, world, Path(spec.checkpoints))
+    feed = make_feed(training, reader)
     validation = evaluation_dataset(found, "validation", recipe.train.global_batch, rank=world.rank, size=world.size)
-    fit(training, reader, make_callbacks(training, validation, Path(spec.checkpoints)))
+    fit(training, feed, make_callbacks(training, feed, validation, Path(spec.checkpoints)))
     if world.rank == 0:
         save_model(training, Path(spec.output))
 
@@ -208,29 +210,39 @@ def offset_random_seeds(model: keras.Model, rank: int) -> None:
             variable.assign(variable.numpy() + np.asarray([rank, 0], variable.dtype))
 
 
-def make_callbacks(training: Training, validation: tf.data.Dataset, folder: Path) -> OneTraining:
+def make_feed(training: Training, reader: SplitReader) -> TrainingFeed:
+    """This rank's rows, from the position that training is at to its end."""
+    recipe, resumed, world = training.recipe, training.resumed, training.world
+    start = Position(resumed.epoch, resumed.step) if resumed else Position()
+    return TrainingFeed(reader, training.plan, recipe.feed, world.rank, world.size, start, recipe.train.epochs)
+
+
+def make_callbacks(training: Training, feed: TrainingFeed, validation: tf.data.Dataset, folder: Path) -> OneTraining:
     """In the order that callbacks.py asks for."""
+    watch = FeedWatch(training.world, feed.clock)
     settings, world, num_steps = training.recipe.train, training.world, training.plan.num_steps
     stopping, history = training.stopping, training.history
-    news = News(tell if world.rank == 0 else lambda event: None, history, num_steps)
+    news = News(tell if world.rank == 0 else lambda event: None, watch, history, num_steps)
     saver = Checkpoints(world, folder, num_steps, settings.checkpoint_steps, stopping, history)
     saver.resumed = training.resumed
-    order = [ExactMetrics(world, validation), *([stopping] if stopping else []), news, RankZeroDecides(world), saver]
+    order = [watch,
+        ExactMetrics(world, validation), *([stopping] if stopping else []), news, RankZeroDecides(world), saver]
     return OneTraining(order, training.model, epochs=settings.epochs, steps=num_steps, verbose=0)
 
 
-def fit(training: Training, reader: SplitReader, callbacks: OneTraining) -> None:
-    model, world, resumed, epochs = training.model, training.world, training.resumed, training.recipe.train.epochs
-    first = Position(resumed.epoch, resumed.step) if resumed else Position()
+def fit(training: Training, feed: TrainingFeed, callbacks: OneTraining) -> None:
+    model, resumed, first, epochs = training.model, training.resumed, feed.start, training.recipe.train.epochs
     is_over = resumed is not None and bool(resumed.callbacks["stop_training"])
     if is_over or first.epoch >= epochs:  # killed between the last checkpoint and the model's file
         callbacks.on_train_begin()
     for epoch in range(first.epoch, 0 if is_over else epochs):
-        start = Position(epoch, first.step if epoch == first.epoch else 0)
-        dataset = training_dataset(reader, training.plan, rank=world.rank, size=world.size, start=start)
-        model.fit(dataset, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks, shuffle=False, verbose=0)
+        try:
+            model.fit(feed.epoch(epoch), initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks, shuffle=False, verbose=0)
+        except tf.errors.OpError as error:  # TensorFlow passes on an error's text alone
+            raise feed.error or error from error
         if model.stop_training:
             break
+    feed.close()
     callbacks.finish()
 
 
