@@ -18,6 +18,7 @@ from pipeline import config, paths
 from pipeline.console import Console
 from pipeline.errors import ConfigError, InfrastructureError, Interrupted, LonghaulError
 from pipeline.evaluate import job as evaluate_job
+from pipeline.feed import job as feed_job
 from pipeline.paths import STAGES, Run, Stage
 from pipeline.prepare import job as prepare_job
 from pipeline.register import job as register_job
@@ -194,6 +195,31 @@ def statistics(
     combine.print_table(console.rich, combined)
     if as_json:
         print(json.dumps(combine.as_record(combined)), flush=True)
+
+
+@app.command(
+    epilog="Examples:\n\n- `pipeline plan conf/digits.yaml --ranks 8`\n\n- `pipeline plan conf/digits.yaml --ranks 4 --epoch 3 --json`"
+)
+def plan(
+    recipe: RecipePath,
+    root: Root = Path("runs"),
+    date: Date = None,
+    overrides: Overrides = None,
+    ranks: Annotated[int | None, typer.Option(help="How many; the recipe's if not said.", min=1)] = None,
+    epoch: Annotated[int, typer.Option(help="From 0; each has another order.", min=0)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Who reads what: lanes, files and rows of every rank, and how well the order is shuffled. Needs prepared data; reads no row."""
+    console = Console(2 if as_json else 1)
+    checked, this_run = open_run(recipe, root, date, overrides)
+    found = feed_job.plan(Request(checked, this_run, console), ranks=ranks, epoch=epoch)
+    first, *others = feed_job.lines(found)
+    console.line(first)
+    console.rich.print(feed_job.table(found))
+    for line in others:
+        console.line(line)
+    if as_json:
+        print(json.dumps(found), flush=True)
 
 
 @config_app.command("schema", epilog="Example: `pipeline config schema > recipe.schema.json`")

@@ -19,6 +19,7 @@ from pipeline.recipe_checks import find_contradictions
 from pipeline.sections.augment import Augment
 from pipeline.sections.base import Name, Section
 from pipeline.sections.data import CONTENT_KINDS, Audit, Column, Drift, Encode, Prepare, Scaling, Source, Split
+from pipeline.sections.feed import Feed
 from pipeline.sections.rules import Clean
 from pipeline.sections.training import Evaluate, Model, Register, Schedule, Train
 
@@ -40,6 +41,7 @@ class Recipe(Section):
     augment: Augment = Augment()
     prepare: Prepare = Prepare()
     model: Model
+    feed: Feed = Feed()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     register_: Register = Field(alias="register")  # BaseModel has a method called register
