@@ -1,10 +1,8 @@
-"""The report's figures, as SVG text to put into the page. Without pyplot: no display, no global state, the same bytes each time."""
+"""The report's figures, as SVG text to put into the page: the same bytes each time."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,22 +15,10 @@ from numpy.typing import NDArray
 from pipeline.evaluate.classification import Calibration
 from pipeline.schema import Epoch, ErrorRange
 from pipeline.summary import rounded
+from pipeline.svg import MUTED, STYLE, TRAIN, VALIDATION, as_svg
 
-TRAIN, VALIDATION, MUTED = "#8a94a6", "#1f5fbf", "#9aa1ab"
 MAX_DOTS = 1000  # rows; of more, predicted against true is drawn as counts
 MAX_NUMBERED = 20  # classes; a larger confusion matrix has colours only
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "longhaul",
-    "svg.fonttype": "path",
-    "font.size": 9,
-    "axes.edgecolor": "#c5cad3",
-    "axes.labelcolor": "#4a5160",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": "#4a5160",
-    "ytick.color": "#4a5160",
-    "legend.frameon": False,
-}
 
 
 def learning_curves(history: Sequence[Epoch], best_epoch: int) -> Markup:
@@ -137,10 +123,3 @@ def shortened(name: str, limit: int = 14) -> str:
     # A dollar sign would begin mathematics in matplotlib.
     text = name if len(name) <= limit else f"{name[: limit - 1]}…"
     return text.replace("$", r"\$")
-
-
-def as_svg(figure: Figure, title: str) -> Markup:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Title": title})
-    svg = text.getvalue()
-    return Markup(svg[svg.index("<svg") :])  # safe: drawn here; text is glyphs, not markup
