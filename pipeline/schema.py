@@ -20,15 +20,17 @@ class Tensor(Record):
     """A packed binary column: every value is the row-major bytes of one array of this dtype and shape."""
 
     name: str
-    dtype: Literal["uint8", "int16", "int32", "float32", "int64"]
+    dtype: Literal["uint8", "int16", "int32", "float32", "int64", "string"]
     shape: tuple[int, ...]
-    mean: tuple[float, ...] | None = None  # images: per channel, train rows, in pixel units
+    mean: tuple[float, ...] | None = None  # train rows: of images per channel, in pixel units; of audio in the stored unit
     std: tuple[float, ...] | None = None
-    encoding: Literal["png", "jpeg"] | None = None  # images: every value is such a file of this shape instead; decode it before use
+    sample_rate: int | None = None  # audio: samples in a second
+    # Images: every value is such a file of this shape instead; decode it before use. utf8 goes with string: every value is a text.
+    encoding: Literal["png", "jpeg", "utf8"] | None = None
 
     @property
     def row_bytes(self) -> int:
-        return math.prod(self.shape) * {"uint8": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8}[self.dtype]
+        return math.prod(self.shape) * {"uint8": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8, "string": 1024}[self.dtype]
 
 
 class NumberScaler(Record):
@@ -82,6 +84,21 @@ class TimeEncoder(Record):
     @property
     def width(self) -> int:
         return 2 * len(self.cycles)
+
+
+class Vocabulary(Record):
+    """How texts became token ids: 0 is padding, 1 what the vocabulary does not have. Shares and lengths are of a sample of train rows."""
+
+    column: str
+    method: Literal["words", "bpe", "wordpiece"]
+    size: int  # number of ids
+    max_tokens: int
+    file: str  # of the result's files: JSON of the `tokenizers` library
+    sha256: str  # of that file
+    sample_rows: int
+    unknown_share: float  # of the tokens
+    cut_share: float  # of the rows: longer than max_tokens
+    lengths: dict[str, int]  # quantiles "0.5", "0.95", "1" of a row's tokens before it was cut
 
 
 class SplitFacts(Record):
@@ -183,6 +200,7 @@ class Prepared(Record):
     scalers: tuple[NumberScaler, ...] = ()
     encoders: tuple[CategoryEncoder, ...] = ()
     times: tuple[TimeEncoder, ...] = ()
+    vocabulary: Vocabulary | None = None  # of a text that became token ids
     features: tuple[str, ...] = ()  # what each position of a packed vector is: `age`, `sex=Male`, `sex=(other)`
     windows: WindowFacts | None = None
     statistics: dict[str, ColumnStatistics] = {}
@@ -205,6 +223,18 @@ def files_of(manifest: Manifest, split: SplitName) -> list[FileEntry]:
     return [entry for entry in manifest.files if entry.path.startswith(f"data/{split}/")]
 
 
+class RankPace(Record):
+    """How one rank spent an epoch, in seconds; of an epoch that was resumed, the part since then."""
+
+    rows: int
+    steps_s: float  # its training steps, waits included
+    validation_s: float  # from its last step to exact metrics of all ranks
+    exchange_s: float  # of the steps: sending gradients, and waiting for the slowest rank's
+    feed_s: float  # of the steps: waiting for rows
+    cpu_s: float  # over all its threads, of steps and validation
+    memory_mb: float  # the most that the process has held so far
+
+
 class Epoch(Record):
     """One line of the training history. Metrics are exact over all rows of all ranks."""
 
@@ -213,6 +243,8 @@ class Epoch(Record):
     metrics: dict[str, float]  # loss, val_loss, learning_rate; accuracy, val_accuracy or, in scaled units, mae, val_mae
     seconds: float
     stalled: float | None = None  # share of the steps' time that the slowest feed of all ranks let them wait, 0 to 1
+    epsilon: float | None = None  # privacy spent by its end, with train.privacy
+    ranks: tuple[RankPace, ...] = ()  # rank 0's first
 
 
 class ShuffleFacts(Record):
@@ -239,6 +271,18 @@ class FeedFacts(Record):
     advice: str | None = None  # what to do about it
 
 
+class PrivacyFacts(Record):
+    """What is guaranteed of a training with train.privacy: (epsilon, delta)-differential privacy of each train row."""
+
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    max_grad_norm: float
+    epsilon_budget: float
+    accounting: str  # what epsilon takes for granted of the batches, in words
+    noise_is_secret: bool  # False where the recipe names the noise's seed: then nothing is guaranteed
+
+
 class Trained(Record):
     """`facts` of a train manifest. The model is `model.keras`, compiled with nothing; out come logits, or the scaled label."""
 
@@ -253,6 +297,8 @@ class Trained(Record):
     weight_digest: str
     history: tuple[Epoch, ...]
     feed: FeedFacts | None = None
+    privacy: PrivacyFacts | None = None
+    report: str | None = None  # report.html; none in results of before there was one
 
 
 class Interval(Record):
