@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from pipeline import config_errors, recipe_file
 from pipeline.errors import ConfigError
@@ -46,6 +46,16 @@ class Recipe(Section):
     evaluate: Evaluate = Evaluate()
     register_: Register = Field(alias="register")  # BaseModel has a method called register
     schedule: Schedule = Schedule()
+    _folder: Path | None = PrivateAttr(default=None)  # where the recipe's file is; no part of what it asks for
+
+    def __eq__(self, other: object) -> bool:
+        """The same request, wherever its file is."""
+        return isinstance(other, Recipe) and self.resolved() == other.resolved()
+
+    @property
+    def folder(self) -> Path:
+        """Where code of the user's own is looked for first: beside the recipe's file, or here if it came from none."""
+        return self._folder or Path.cwd()
 
     @property
     def digest(self) -> str:
@@ -90,6 +100,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, source_exists: bool = Tru
         recipe = Recipe.model_validate_json(json.dumps(document.values))
     except ValidationError as error:
         raise ConfigError(config_errors.explain(error, Recipe, document)) from None
+    recipe._folder = path.resolve().parent
     problems = find_contradictions(recipe)
     if not source_exists:
         problems = [problem for problem in problems if problem[0] != ("source", "path")]

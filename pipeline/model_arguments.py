@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import user_code
 from pipeline.config_errors import suggestion
 
 # Facts that say what a row is; a builder that takes several of them as optional needs one.
@@ -29,8 +30,10 @@ class Signature:
         return {name: known[name] for name in self.given} | {name: known[name] for name in self.wanted if name in known}
 
 
-def source_path(name: str) -> Path | None:
-    """The file of a model, or None if there is none of that name."""
+def source_path(name: str, folder: Path | None = None) -> Path | None:
+    """The file of a model, or None if there is none of that name. `module:function` is looked for in `folder`, the recipe's, first."""
+    if ":" in name:
+        return user_code.locate(name.partition(":")[0], folder or Path.cwd())
     package = importlib.util.find_spec("models")
     folders = package.submodule_search_locations if package else None
     path = Path(next(iter(folders))) / f"{name}.py" if folders else None
@@ -43,9 +46,14 @@ def available() -> list[str]:
     return sorted(path.stem for path in Path(next(iter(folders or []))).glob("*.py") if path.stem != "__init__")
 
 
-def signature(path: Path) -> Signature | None:
-    """The signature of `build` in a model file; None if it has no such function. Raises SyntaxError."""
-    functions = (node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef) and node.name == "build")
+def builder_name(name: str) -> str:
+    """The function that builds: `build` of ours, what follows the colon of a user's."""
+    return name.partition(":")[2] or "build"
+
+
+def signature(path: Path, function: str = "build") -> Signature | None:
+    """The signature of a builder in a file; None if it has no such function. Raises SyntaxError."""
+    functions = (node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef) and node.name == function)
     build = next(functions, None)
     if build is None:
         return None
@@ -58,23 +66,27 @@ def signature(path: Path) -> Signature | None:
     return Signature(names[:num_given], names[num_given:], options)
 
 
-def problems(name: str, arguments: Mapping[str, Any], given: set[str]) -> list[tuple[tuple[str, ...], str]]:
+def problems(name: str, arguments: Mapping[str, Any], given: set[str], folder: Path | None = None) -> list[tuple[tuple[str, ...], str]]:
     """What is wrong with a recipe's model section: (key below `model`, message).
 
     Args:
-        name: the model's file name without `.py`.
+        name: the model's file name without `.py`, or `module:function` of the user's.
         arguments: what the recipe sets besides the name.
         given: the facts that the pipeline can fill in for this recipe's data.
+        folder: the recipe's.
     """
-    path = source_path(name)
+    path, function = source_path(name, folder), builder_name(name)
+    if path is None and ":" in name:
+        module = name.partition(":")[0]
+        return [(("name",), f"there is no module {module} in the recipe's folder ({folder}) or among installed packages")]
     if path is None:
         return [(("name",), f"there is no models/{name}.py. Expected one of: {', '.join(available())}{suggestion(name, available())}")]
     try:
-        build = signature(path)
+        build = signature(path, function)
     except SyntaxError as error:
-        return [(("name",), f"models/{name}.py line {error.lineno} is not valid Python: {error.msg}")]
+        return [(("name",), f"{path.name} line {error.lineno} is not valid Python: {error.msg}")]
     if build is None:
-        return [(("name",), f"models/{name}.py has no function build(...). See the table in models/__init__.py")]
+        return [(("name",), f"{path.name} has no function {function}(...). See the table in models/__init__.py")]
     missing = [parameter for parameter in build.given if parameter not in given]
     inputs = [parameter for parameter in build.wanted if parameter in INPUTS]
     if not missing and inputs and not set(build.given) & INPUTS and not set(inputs) & given:

@@ -13,7 +13,8 @@ from pipeline.recipe_file import Location
 from pipeline.schema import LABEL, METRICS, SAMPLE_ID, WEIGHT
 from pipeline.sections.augment import OPERATIONS_OF
 from pipeline.sections.data import CONTENT_KINDS, SCHEMES
-from pipeline.sections.training import LOSSES, STOPPING_METRICS
+from pipeline.sections.objective import LOSSES, TRAIN_METRICS
+from pipeline.sections.training import STOPPING_METRICS
 
 if TYPE_CHECKING:  # config.load calls this module; at run time nothing here imports config
     from pipeline.config import Recipe
@@ -209,15 +210,23 @@ def _source_problems(recipe: Recipe) -> list[Problem]:
 
 def _model_problems(recipe: Recipe) -> list[Problem]:
     given = model_facts.names(recipe)
-    return [(("model", *key), text) for key, text in model_arguments.problems(recipe.model.name, recipe.model.arguments, given)]
+    found = model_arguments.problems(recipe.model.name, recipe.model.arguments, given, recipe.folder)
+    return [(("model", *key), text) for key, text in found]
 
 
 def _task_problems(recipe: Recipe) -> list[Problem]:
     """Losses and metrics of the other task."""
     gate, stopping, metrics = recipe.register_.gate, recipe.train.early_stopping, METRICS[recipe.task]
-    used: list[tuple[Location, str | None, Sequence[str]]] = [(("train", "loss"), recipe.train.loss, LOSSES[recipe.task])]
+    used: list[tuple[Location, str | None, Sequence[str]]] = [
+        (("train", "loss"), recipe.train.loss and recipe.train.loss.name, LOSSES[recipe.task])
+    ]
+    used += [(("train", "metrics"), name, TRAIN_METRICS[recipe.task]) for name in recipe.train.metrics]
+    watched = [*STOPPING_METRICS[recipe.task], *(f"val_{name}" for name in recipe.train.metrics)]
     if stopping is not None:
-        used.append((("train", "early_stopping", "metric"), stopping.metric, STOPPING_METRICS[recipe.task]))
+        used.append((("train", "early_stopping", "metric"), stopping.metric, list(dict.fromkeys(watched))))
+    if recipe.train.optimizer.plateau is not None:
+        place = ("train", "optimizer", "plateau", "metric")
+        used.append((place, recipe.train.optimizer.plateau.metric, list(dict.fromkeys(["loss", *watched]))))
     used += [(("register", "gate", name), name, metrics) for name in gate.limits]
     if gate.versus_champion is not None:
         used.append((("register", "gate", "versus_champion", "metric"), gate.versus_champion.metric, metrics))

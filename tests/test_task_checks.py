@@ -19,7 +19,7 @@ register: {name: tiny}
 """
 REGRESSION = CLASSIFICATION.replace("species: {kind: category", "sepal_width: {kind: number") + "task: regression\n"
 STOP = "train: {{early_stopping: {{metric: {}}}}}"
-SQUARES, SHARES = "expected one of mse, mae, huber", "expected one of accuracy, macro_f1, log_loss"
+SQUARES, SHARES = "expected one of mse, mae, huber, log_cosh, quantile", "expected one of accuracy, macro_f1, log_loss"
 ERRORS = "expected one of mae, rmse, r2, median_absolute_error"
 
 
@@ -27,7 +27,11 @@ ERRORS = "expected one of mae, rmse, r2, median_absolute_error"
     ("text", "line", "says"),
     [
         (REGRESSION, "train: {loss: cross_entropy}", f"9: train.loss: {SQUARES} for task: regression, received cross_entropy"),
-        (CLASSIFICATION, "train: {loss: mse}", "8: train.loss: expected one of cross_entropy for task: classification, received mse"),
+        (
+            CLASSIFICATION,
+            "train: {loss: mse}",
+            "8: train.loss: expected one of cross_entropy, focal for task: classification, received mse",
+        ),
         (REGRESSION, STOP.format("val_accuracy"), "9: train.early_stopping.metric: expected one of val_loss, val_mae for task: regression"),
         (CLASSIFICATION, STOP.format("val_mae"), "8: train.early_stopping.metric: expected one of val_loss, val_accuracy for task"),
         (REGRESSION, "gate: {accuracy: {min: 0.9}}", f"7: register.gate.accuracy: {ERRORS} for task: regression, received accuracy"),

@@ -4,45 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from pipeline.schema import Task
-from pipeline.sections.base import Fraction, Name, Section
+from pipeline.sections.base import Name, Section
+from pipeline.sections.objective import Callbacks, Loss, MetricName, Optimizer, Regularize
 
-LOSSES: dict[Task, tuple[str, ...]] = {"classification": ("cross_entropy",), "regression": ("mse", "mae", "huber")}  # the task's own first
 STOPPING_METRICS: dict[Task, tuple[str, ...]] = {"classification": ("val_loss", "val_accuracy"), "regression": ("val_loss", "val_mae")}
 
 
 class Model(BaseModel):
-    """`name` is a file of models/; everything else is an argument of its `build`, checked against its signature."""
+    """`name` is a file of models/, or `module:function` of your own, in the recipe's folder or an installed package.
+
+    Everything else is an argument of the builder, checked against its signature.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    name: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")]
 
     @property
     def arguments(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
 
-class Optimizer(Section):
-    """Keras optimizer by name. The learning rate is used as written, whatever the number of ranks."""
-
-    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
-    learning_rate: PositiveFloat = 0.001
-    momentum: Fraction | None = None  # sgd, rmsprop
-    weight_decay: NonNegativeFloat | None = None
-
-    @model_validator(mode="after")
-    def momentum_is_known(self) -> Self:
-        if self.momentum is not None and self.name not in ("sgd", "rmsprop"):
-            raise ValueError(f"momentum goes with sgd and rmsprop; {self.name} has its own")
-        return self
-
-
 class EarlyStopping(Section):
     """Stop when `metric` has not improved for `patience` epochs; the best weights are the result."""
 
-    metric: Literal["val_loss", "val_accuracy", "val_mae"] = "val_loss"  # one of STOPPING_METRICS
+    metric: Annotated[str, Field(pattern=r"^val_[a-z0-9_]+$")] = "val_loss"  # of STOPPING_METRICS or of train.metrics
     patience: PositiveInt = 3
 
 
@@ -54,7 +42,12 @@ class Train(Section):
     lanes: PositiveInt = 8  # streams that every global batch draws from; at least the number of ranks
     ranks: PositiveInt = 2
     optimizer: Optimizer = Optimizer()
-    loss: Literal["cross_entropy", "mse", "mae", "huber"] | None = None  # one of LOSSES; mae, mse and huber are of the scaled label
+    loss: Loss | None = None  # one of LOSSES; a regression's is of the scaled label
+    metrics: tuple[MetricName, ...] = ()  # besides accuracy or mae; exact over all rows of all ranks
+    regularize: Regularize = Regularize()
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of the layers' arithmetic; weights and losses stay float32
+    compression: Literal["none", "float16"] = "none"  # of gradients on their way between ranks
+    callbacks: Callbacks = Callbacks()
     early_stopping: EarlyStopping | None = None
     seed: NonNegativeInt = 17
     checkpoint_steps: PositiveInt | None = None  # also save within an epoch, every so many steps; always at its end
@@ -67,6 +60,14 @@ class Train(Section):
             raise ValueError(f"global_batch={self.global_batch} does not divide over {self.lanes} lanes; use a multiple of {self.lanes}")
         if self.ranks > self.lanes:
             raise ValueError(f"ranks={self.ranks} is more than lanes={self.lanes}: a rank without a lane has nothing to do; raise lanes")
+        return self
+
+    @model_validator(mode="after")
+    def precision_goes_with_the_rest(self) -> Self:
+        if self.precision == "float16" and self.optimizer.accumulate > 1:
+            raise ValueError("accumulate does not go with precision: float16, whose loss scaling may skip an update; use bfloat16")
+        if self.precision == "float16" and self.compression == "float16":
+            raise ValueError("compression: float16 would overflow on gradients that precision: float16 has scaled up; use one of them")
         return self
 
 

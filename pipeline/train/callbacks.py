@@ -1,6 +1,7 @@
 """Keras callbacks that keep ranks together: exact metrics, one decision, checkpoints, news for the launcher.
 
-Their order matters: ExactMetrics first, so that all others see exact logs; the recipe's own; then RankZeroDecides, Checkpoints, News.
+Their order matters and is made in rank.py: Progress first, which counts; ExactMetrics before all that look at logs; the recipe's own; then
+News, RankZeroDecides, and Checkpoints last.
 """
 
 from __future__ import annotations
@@ -69,6 +70,24 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publish
     """Base of the callbacks below."""
 
 
+class Progress(Callback):
+    """Counts the steps of the whole training that are done: Keras counts within a `fit`, optimizers only the updates that they made."""
+
+    def __init__(self, num_steps: int, resumed: Checkpoint | None) -> None:
+        super().__init__()
+        self.num_steps, self.resumed = num_steps, resumed
+        self.begun_at = self.done = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        first = self.resumed.step if self.resumed is not None and self.resumed.epoch == epoch else 0
+        self.begun_at = self.done = epoch * self.num_steps + first
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """`batch` is the last of an execution, and may lie beyond the epoch's end."""
+        end = (self.begun_at // self.num_steps + 1) * self.num_steps
+        self.done = min(self.begun_at + batch + 1, end)
+
+
 class ExactMetrics(Callback):
     """Replaces the epoch's logs by exact ones and evaluates the validation split, each rank its share."""
 
@@ -112,14 +131,17 @@ class Checkpoints(Callback):
         self,
         world: World,
         folder: Path,
-        num_steps: int,
+        progress: Progress,
         every_steps: int | None,
         stopping: keras.callbacks.EarlyStopping | None,
+        others: Sequence[keras.callbacks.Callback],
         history: list[Logs],
     ) -> None:
+        """`others`: callbacks that may have a state of their own, see watch.py."""
         super().__init__()
-        self.world, self.folder, self.num_steps, self.every_steps = world, folder, num_steps, every_steps
-        self.stopping, self.history = stopping, history
+        self.world, self.folder, self.progress, self.every_steps = world, folder, progress, every_steps
+        self.num_steps, self.stopping, self.history = progress.num_steps, stopping, history
+        self.others = {f"{index} {type(other).__name__}": other for index, other in enumerate(others) if hasattr(other, "state")}
         self.saved_at = 0
         self.resumed: Checkpoint | None = None
 
@@ -132,6 +154,9 @@ class Checkpoints(Callback):
             for name, value in self.resumed.callbacks["early_stopping"].items():
                 setattr(self.stopping, name, value)
             self.stopping.best_weights = self.resumed.arrays["best"] or None
+        for name, other in self.others.items():
+            if name in (states := self.resumed.callbacks.get("others", {})):
+                other.restore(states[name])
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """`fit` has just reset the metrics; within a resumed epoch rank 0 takes up their sums again."""
@@ -141,7 +166,7 @@ class Checkpoints(Callback):
             variable.assign(value)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        done = int(self.model.optimizer.iterations)
+        done = self.progress.done
         is_due = self.every_steps is not None and done // self.every_steps > self.saved_at // self.every_steps
         if is_due and done % self.num_steps:
             self.save(Position(*divmod(done, self.num_steps)))
@@ -164,7 +189,8 @@ class Checkpoints(Callback):
             "metrics": metrics,
             "best": best,
         }
-        callbacks = {"early_stopping": state, "stop_training": self.model.stop_training}
+        others = {name: other.state() for name, other in self.others.items()}
+        callbacks = {"early_stopping": state, "stop_training": self.model.stop_training, "others": others}
         checkpoints.save(self.folder, Checkpoint(position.epoch, position.step, arrays, callbacks, self.history), self.saved_at)
 
 
@@ -173,10 +199,10 @@ class News(Callback):
 
     INTERVAL_S = 0.5
 
-    def __init__(self, tell: Callable[[Logs], None], feed: FeedWatch, history: list[Logs], num_steps: int) -> None:
+    def __init__(self, tell: Callable[[Logs], None], feed: FeedWatch, history: list[Logs], progress: Progress) -> None:
         super().__init__()
         self.feed = feed
-        self.tell, self.history, self.num_steps = tell, history, num_steps
+        self.tell, self.history, self.progress = tell, history, progress
         self.told_at = self.began_at = 0.0
         self.epoch = 0
 
@@ -186,12 +212,12 @@ class News(Callback):
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if time.monotonic() - self.told_at > self.INTERVAL_S:
             self.told_at = time.monotonic()
-            done, loss = int(self.model.optimizer.iterations), float((logs or {}).get("loss", math.nan))
-            self.tell({"done": done, "epoch": self.epoch + 1, "loss": loss, "stalled": self.feed.stalled})
+            loss = float((logs or {}).get("loss", math.nan))
+            self.tell({"done": self.progress.done, "epoch": self.epoch + 1, "loss": loss, "stalled": self.feed.stalled})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         seconds = round(time.monotonic() - self.began_at, 3)
-        line = {"epoch": epoch + 1, "steps": self.num_steps, "metrics": dict(logs or {}), "seconds": seconds}
+        line = {"epoch": epoch + 1, "steps": self.progress.num_steps, "metrics": dict(logs or {}), "seconds": seconds}
         line["stalled"] = self.feed.worst
         self.history.append(line)
-        self.tell({"done": int(self.model.optimizer.iterations), **line})
+        self.tell({"done": self.progress.done, **line})

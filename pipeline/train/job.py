@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline import model_arguments
 from pipeline.attempt import Attempt, Found
+from pipeline.config import Recipe
 from pipeline.console import Meter
 from pipeline.errors import DataError
 from pipeline.feed.plan import Plan
@@ -29,7 +30,7 @@ def run(request: Request) -> Outcome:
         InfrastructureError: a rank died, or the disk failed.
     """
     prepared = upstream(request, "prepare")
-    sections = {**request.recipe.section("task", "model", "train"), "code": model_digest(request.recipe.model.name)}
+    sections = {**request.recipe.section("task", "model", "train"), "code": model_digest(request.recipe)}
     plan = step_plan(request, prepared)
     checkpoints = request.run.stage("train") / "checkpoints" / digest_of([sections, prepared.manifest.digest])[:16]
     if request.force:
@@ -39,10 +40,11 @@ def run(request: Request) -> Outcome:
     return outcome
 
 
-def model_digest(name: str) -> str:
-    path = model_arguments.source_path(name)
+def model_digest(recipe: Recipe) -> str:
+    """Of the builder's file; what a user's file imports is not seen."""
+    path = model_arguments.source_path(recipe.model.name, recipe.folder)
     if path is None:
-        raise DataError(f"models/{name}.py has gone since the recipe was checked.")
+        raise DataError(f"The file of model {recipe.model.name} has gone since the recipe was checked.")
     return sha256_of_file(path)
 
 
@@ -65,6 +67,7 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Path, atte
         prepared_digest=prepared.manifest.digest,
         checkpoints=str(checkpoints.resolve()),
         output=str(attempt.files.resolve()),
+        folder=str(request.recipe.folder),
     ).write(spec)
     with request.console.meter("train", settings.epochs * plan.num_steps) as meter:
         meter(0, f"starting {settings.ranks} ranks of {plan.num_steps} steps an epoch")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import importlib
 import json
 import os
 import signal
@@ -19,24 +18,39 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline import model_arguments, model_facts
+from pipeline import user_code
 from pipeline.attempt import Found, read_published
 from pipeline.config import Recipe
 from pipeline.errors import DataError, LonghaulError
 from pipeline.feed.dataset import TrainingFeed, evaluation_dataset
 from pipeline.feed.plan import Plan, Position
-from pipeline.feed.reader import LABEL_DTYPES, SplitReader
-from pipeline.schema import Prepared, Task, prepared
-from pipeline.sections.training import LOSSES, Optimizer, Train
+from pipeline.feed.reader import SplitReader
+from pipeline.schema import Prepared, prepared
+from pipeline.sections.training import Train
 from pipeline.train import checkpoint as checkpoints
-from pipeline.train.callbacks import Checkpoints, ExactMetrics, News, OneTraining, RankZeroDecides
+from pipeline.train.build import build_model, compile_model, vary_random_numbers
+from pipeline.train.callbacks import Checkpoints, ExactMetrics, News, OneTraining, Progress, RankZeroDecides
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.feed_watch import FeedWatch
 from pipeline.train.horovod import World, all_reduce_gradients, detect_world
 from pipeline.train.launch import EVENTS_FD
+from pipeline.train.normalisation import synchronise
+from pipeline.train.objective import make_optimizer
 from pipeline.train.rank_spec import Spec
+from pipeline.train.watch import (
+    CsvHistory,
+    MovingAverage,
+    Plateaus,
+    SameWeights,
+    StopOnNan,
+    TensorBoardScalars,
+    TimeLimit,
+    best_is,
+    make_custom,
+)
 
 PR_SET_PDEATHSIG = 1
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}  # Keras' names
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -71,13 +85,15 @@ def tell(event: Mapping[str, Any]) -> None:
 def train(spec: Spec, world: World) -> None:
     """Train to the end from the newest checkpoint, or from the start; rank 0 writes the model and what happened."""
     recipe = Recipe.model_validate_json(json.dumps(spec.recipe))
+    recipe._folder = Path(spec.folder)
     found = open_prepared(Path(spec.prepared), spec.prepared_digest)
     make_deterministic(recipe.train.seed)
+    keras.mixed_precision.set_global_policy(POLICIES[recipe.train.precision])
     reader = SplitReader.open(found, "train")
     training = begin(recipe, prepared(found.manifest), reader, world, Path(spec.checkpoints))
     feed = make_feed(training, reader)
     validation = evaluation_dataset(found, "validation", recipe.train.global_batch, rank=world.rank, size=world.size)
-    fit(training, feed, make_callbacks(training, feed, validation, Path(spec.checkpoints)))
+    fit(training, feed, make_callbacks(training, feed, validation, Path(spec.checkpoints), Path(spec.output)))
     if world.rank == 0:
         save_model(training, Path(spec.output))
 
@@ -119,68 +135,22 @@ def begin(recipe: Recipe, facts: Prepared, reader: SplitReader, world: World, fo
     plan = Plan(reader.rows_per_file, settings.global_batch, settings.lanes, settings.seed)
     model = build_model(recipe, facts)
     share = len(plan.lanes_of(world.rank, world.size)) / plan.lanes
-    compile_model(model, recipe, all_reduce_gradients(make_optimizer(settings.optimizer), world, share), plan.num_steps)
+    synchronise(model, world, share)
+    compress = settings.compression == "float16"
+    optimizer = all_reduce_gradients(make_optimizer(settings, plan.num_steps), world, share, compress=compress)
+    compile_model(model, recipe, facts, optimizer, plan.num_steps)
     resumed = restore(folder, model, world)
+    vary_random_numbers(model, world)
     history = list(resumed.history) if resumed else []
     return Training(recipe, facts, world, plan, model, resumed, make_stopping(settings), history)
-
-
-def build_model(recipe: Recipe, facts: Prepared) -> keras.Model:
-    """The recipe's model, with the facts that its builder asks for by name."""
-    path = model_arguments.source_path(recipe.model.name)
-    build = model_arguments.signature(path) if path else None
-    if build is None:
-        raise DataError(f"models/{recipe.model.name}.py has gone since the recipe was checked.")
-    module = importlib.import_module(f"models.{recipe.model.name}")
-    return module.build(**build.facts(model_facts.values(facts)), **recipe.model.arguments)
-
-
-def make_optimizer(settings: Optimizer) -> keras.Optimizer:
-    kinds = {
-        "sgd": keras.optimizers.SGD,
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "rmsprop": keras.optimizers.RMSprop,
-    }
-    options = {name: value for name in ("momentum", "weight_decay") if (value := getattr(settings, name)) is not None}
-    return kinds[settings.name](learning_rate=settings.learning_rate, **options)
-
-
-def compile_model(model: keras.Model, recipe: Recipe, optimizer: keras.Optimizer, num_steps: int) -> None:
-    model.compile(
-        optimizer=optimizer,
-        loss=make_loss(recipe.train.loss or LOSSES[recipe.task][0]),
-        weighted_metrics=[make_metric(recipe.task)],
-        steps_per_execution=min(recipe.train.steps_per_execution, num_steps),
-        jit_compile=False,  # XLA would compile Horovod's operations away
-    )
-    optimizer.build(model.trainable_variables)
-    # Keras makes the metrics' variables with the first batch; a resumed epoch needs them before.
-    model.compute_metrics(None, tf.zeros((1,), LABEL_DTYPES[recipe.task]), tf.zeros((1, *model.output_shape[1:])), tf.ones((1,)))
-    model.reset_metrics()
-
-
-def make_loss(name: str) -> keras.losses.Loss:
-    kinds = {
-        "cross_entropy": partial(keras.losses.SparseCategoricalCrossentropy, from_logits=True),
-        "mse": keras.losses.MeanSquaredError,
-        "mae": keras.losses.MeanAbsoluteError,
-        "huber": keras.losses.Huber,
-    }
-    return kinds[name]()
-
-
-def make_metric(task: Task) -> keras.metrics.Metric:
-    """What is shown beside the loss."""
-    return keras.metrics.MeanAbsoluteError("mae") if task == "regression" else keras.metrics.SparseCategoricalAccuracy("accuracy")
 
 
 def make_stopping(settings: Train) -> keras.callbacks.EarlyStopping | None:
     if settings.early_stopping is None:
         return None
     metric = settings.early_stopping.metric
-    mode = "max" if metric.endswith("accuracy") else "min"
-    return keras.callbacks.EarlyStopping(metric, patience=settings.early_stopping.patience, mode=mode, restore_best_weights=True)
+    patience = settings.early_stopping.patience
+    return keras.callbacks.EarlyStopping(metric, patience=patience, mode=best_is(metric), restore_best_weights=True)
 
 
 def restore(folder: Path, model: keras.Model, world: World) -> Checkpoint | None:
@@ -217,17 +187,46 @@ def make_feed(training: Training, reader: SplitReader) -> TrainingFeed:
     return TrainingFeed(reader, training.plan, recipe.feed, world.rank, world.size, start, recipe.train.epochs)
 
 
-def make_callbacks(training: Training, feed: TrainingFeed, validation: tf.data.Dataset, folder: Path) -> OneTraining:
+def make_callbacks(training: Training, feed: TrainingFeed, validation: tf.data.Dataset, folder: Path, output: Path) -> OneTraining:
     """In the order that callbacks.py asks for."""
     watch = FeedWatch(training.world, feed.clock)
-    settings, world, num_steps = training.recipe.train, training.world, training.plan.num_steps
-    stopping, history = training.stopping, training.history
-    news = News(tell if world.rank == 0 else lambda event: None, watch, history, num_steps)
-    saver = Checkpoints(world, folder, num_steps, settings.checkpoint_steps, stopping, history)
+    settings, world, stopping, history = training.recipe.train, training.world, training.stopping, training.history
+    progress = Progress(training.plan.num_steps, training.resumed)
+    before, after = make_watchers(training.recipe, world, output, history)
+    average = [MovingAverage()] if settings.optimizer.ema is not None else []
+    saver = Checkpoints(world, folder, progress, settings.checkpoint_steps, stopping, before, history)
     saver.resumed = training.resumed
-    order = [watch,
-        ExactMetrics(world, validation), *([stopping] if stopping else []), news, RankZeroDecides(world), saver]
-    return OneTraining(order, training.model, epochs=settings.epochs, steps=num_steps, verbose=0)
+    order = [
+        progress,
+        *average,
+        watch,
+        ExactMetrics(world, validation),
+        *before,
+        *([stopping] if stopping else []),
+        News(tell if world.rank == 0 else lambda event: None, watch, history, progress),
+        *after,
+        RankZeroDecides(world),
+        *(callback.resume for callback in average),
+        SameWeights(world),
+        saver,
+    ]
+    return OneTraining(order, training.model, epochs=settings.epochs, steps=training.plan.num_steps, verbose=0)
+
+
+def make_watchers(
+    recipe: Recipe, world: World, output: Path, history: list[dict[str, Any]]
+) -> tuple[list[keras.callbacks.Callback], list[keras.callbacks.Callback]]:
+    """What the recipe asks for: callbacks that may decide, and those that write the history once it has grown."""
+    chosen, plateau = recipe.train.callbacks, recipe.train.optimizer.plateau
+    before: list[keras.callbacks.Callback] = [StopOnNan()] if chosen.stop_on_nan else []
+    before += [TimeLimit(chosen.time_limit_s)] if chosen.time_limit_s is not None else []
+    before += [Plateaus(plateau)] if plateau is not None else []
+    mine = [custom for custom in chosen.custom if custom.ranks == "all" or world.rank == 0]
+    before += [make_custom(custom, partial(user_code.load, folder=recipe.folder)) for custom in mine]
+    if world.rank:
+        return before, []
+    after: list[keras.callbacks.Callback] = [CsvHistory(output / "history.csv", history)] if chosen.csv else []
+    return before, after + ([TensorBoardScalars(output / "tensorboard", history)] if chosen.tensorboard else [])
 
 
 def fit(training: Training, feed: TrainingFeed, callbacks: OneTraining) -> None:
@@ -247,7 +246,8 @@ def fit(training: Training, feed: TrainingFeed, callbacks: OneTraining) -> None:
 
 
 def save_model(training: Training, output: Path) -> None:
-    """The model alone, as Keras writes it: rebuilt, so that neither our optimizer nor its state is in the file."""
+    """The model alone, as Keras writes it: rebuilt in float32, so that neither our optimizer nor its state is in the file."""
+    keras.mixed_precision.set_global_policy(POLICIES["float32"])
     clean = build_model(training.recipe, training.facts)
     clean.set_weights(training.model.get_weights())
     clean.save(output / "model.keras")

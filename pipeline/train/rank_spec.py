@@ -17,6 +17,7 @@ class Spec:
     prepared_digest: str  # of the manifest that it verified
     checkpoints: str
     output: str
+    folder: str = "."  # the recipe's, for code of the user's own
 
     @classmethod
     def read(cls, path: Path) -> Spec:

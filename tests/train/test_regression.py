@@ -10,10 +10,10 @@ from pipeline.errors import GateRejected
 from pipeline.evaluate import job as evaluate
 from pipeline.register import job as register
 from pipeline.register import store
-from pipeline.schema import Evaluated, Registered, Trained
+from pipeline.schema import Evaluated, Registered, Trained, prepared
 from pipeline.stage import Request
 from pipeline.train import job as train
-from pipeline.train.rank import compile_model
+from pipeline.train.build import compile_model
 from tests.evaluate.finished_regression import finish_prepare, finish_regressor, make_request, make_rows
 
 STOPPING = "train.early_stopping={metric: val_mae, patience: 2}"
@@ -92,10 +92,11 @@ def test_a_regressor_is_recorded_and_a_worse_one_does_not_replace_it(tmp_path):
 )
 def test_each_loss_is_of_a_row_and_its_own_label(tmp_path, loss, of_errors):
     """A (B,) label against a (B, 1) output is easily broadcast to (B, B)."""
-    recipe = make_request(tmp_path, overrides=() if loss is None else (f"train.loss={loss}",)).recipe
+    request = make_request(tmp_path, overrides=() if loss is None else (f"train.loss={loss}",))
+    facts = prepared(finish_prepare(request).manifest)
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    compile_model(model, recipe, keras.optimizers.SGD(0.0), num_steps=1)
+    compile_model(model, request.recipe, facts, keras.optimizers.SGD(0.0), num_steps=1)
     labels, features = make_rows("validation", 0.0)
     found = model.evaluate(features, labels, sample_weight=np.ones(len(labels), np.float32), verbose=0, return_dict=True)
     errors = model.predict(features, verbose=0)[:, 0] - labels

@@ -1,0 +1,59 @@
+"""A recipe's model: built from the facts of its data, compiled with its objective. Every rank does this; so does who only looks at it."""
+
+from __future__ import annotations
+
+import importlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipeline import model_arguments, model_facts, user_code
+from pipeline.config import Recipe
+from pipeline.errors import DataError
+from pipeline.feed.reader import LABEL_DTYPES
+from pipeline.schema import Prepared
+from pipeline.train.horovod import World
+from pipeline.train.losses import make_loss
+from pipeline.train.metrics import make_metrics
+from pipeline.train.objective import check_outputs_are_linear, regularize
+
+
+def build_model(recipe: Recipe, facts: Prepared) -> keras.Model:
+    """The recipe's model, with the facts that its builder asks for by name."""
+    name, folder = recipe.model.name, recipe.folder
+    path, function = model_arguments.source_path(name, folder), model_arguments.builder_name(name)
+    signature = model_arguments.signature(path, function) if path else None
+    if signature is None:
+        raise DataError(f"The file of model {name} has gone since the recipe was checked.")
+    is_own = ":" not in name
+    module = importlib.import_module(f"models.{name}") if is_own else user_code.load(name.partition(":")[0], folder)
+    build = getattr(module, function)
+    return build(**signature.facts(model_facts.values(facts)), **recipe.model.arguments)
+
+
+def compile_model(model: keras.Model, recipe: Recipe, facts: Prepared, optimizer: keras.Optimizer, num_steps: int) -> None:
+    settings = recipe.train
+    check_outputs_are_linear(model, recipe.model.name)
+    regularize(model, settings.regularize)
+    model.compile(
+        optimizer=optimizer,
+        loss=make_loss(settings.loss, facts),
+        weighted_metrics=make_metrics(settings.metrics, facts),
+        steps_per_execution=min(settings.steps_per_execution, num_steps),
+        jit_compile=False,  # XLA would compile Horovod's operations away
+    )
+    optimizer.build(model.trainable_variables)
+    # Keras makes the metrics' variables with the first batch; a resumed epoch needs them before.
+    outputs = (1, *model.output_shape[1:])
+    labels = tf.zeros((1,) if recipe.task == "classification" else outputs, LABEL_DTYPES[recipe.task])
+    model.compute_metrics(None, labels, tf.zeros(outputs), tf.ones((1,)))
+    model.reset_metrics()
+
+
+def vary_random_numbers(model: keras.Model, world: World) -> None:
+    """Other dropout on every rank. Checkpoints hold rank 0's state, so a resumed rank takes the same distance from it again."""
+    for layer in model._flatten_layers():
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None and world.rank:
+            generator.state.assign(generator.state + np.asarray([world.rank, 0], generator.state.dtype))
