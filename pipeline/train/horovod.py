@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.train.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     import keras
@@ -30,6 +32,7 @@ class World:
 
     rank: int = 0
     size: int = 1
+    stopwatch: Stopwatch = field(default_factory=Stopwatch, compare=False)  # of sums within the graph
 
     def sum(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Sums over ranks, the same bits on every rank."""
@@ -63,7 +66,7 @@ class HorovodWorld(World):
     def sum_in_graph(self, gradients: Sequence[Any]) -> list[Any]:
         import horovod.tensorflow as hvd
 
-        return list(hvd.grouped_allreduce(list(gradients), op=hvd.Sum))
+        return self.stopwatch.around(lambda tensors: list(hvd.grouped_allreduce(list(tensors), op=hvd.Sum)), gradients)
 
     def from_rank_0(self, array: NDArray[Any]) -> NDArray[Any]:
         import horovod.tensorflow as hvd
