@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from pipeline.errors import ConfigError
 from pipeline.manifest import FileEntry
 from pipeline.schema import Tensor
 
-BESIDE_BYTES = 12  # of a row's label and weight
+BESIDE_BYTES = 12  # of a row's weight and label of one number
 BLOCK_BYTES = 8 << 20  # rows handed to TensorFlow at a time, about: large enough that Python's share is small
 BLOCKS = 4  # one being filled, one waiting, one being cut by TensorFlow, one being let go
 MAX_QUEUED = 4  # files that Petastorm keeps ready at most
@@ -71,16 +72,26 @@ def files_in_flight(queued: int) -> int:
     return 2 * (queued + 1) + 1
 
 
-def bytes_per_file(files: Sequence[FileEntry], tensor: Tensor) -> tuple[int, ...]:
+def bytes_per_file(files: Sequence[FileEntry], tensor: Tensor, label_shape: Sequence[int] = ()) -> tuple[int, ...]:
     """(F,) bytes of each file's rows in memory; of encoded images about what they take on disk."""
+    beside = BESIDE_BYTES + (4 * math.prod(label_shape) if label_shape else 0)
     if tensor.encoding:
-        return tuple(entry.bytes + BESIDE_BYTES * (entry.rows or 0) for entry in files)
-    return tuple((tensor.row_bytes + BESIDE_BYTES) * (entry.rows or 0) for entry in files)
+        return tuple(entry.bytes + beside * (entry.rows or 0) for entry in files)
+    return tuple((tensor.row_bytes + beside) * (entry.rows or 0) for entry in files)
 
 
-def of_rank(files: Sequence[FileEntry], tensor: Tensor, rows_per_lane: int, num_lanes: int, memory_mb: int, *, is_cached: bool) -> Budget:
+def of_rank(
+    files: Sequence[FileEntry],
+    tensor: Tensor,
+    rows_per_lane: int,
+    num_lanes: int,
+    memory_mb: int,
+    *,
+    is_cached: bool,
+    label_shape: Sequence[int] = (),
+) -> Budget:
     """The budget of a rank with so many lanes, each of which gives `rows_per_lane` rows to a step. Raises ConfigError."""
-    sizes = bytes_per_file(files, tensor)
+    sizes = bytes_per_file(files, tensor, label_shape)
     return divide(
         file_bytes=sizes,
         row_bytes=-(-sum(sizes) // max(1, sum(entry.rows or 0 for entry in files))),

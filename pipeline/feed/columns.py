@@ -20,7 +20,7 @@ PICKLED_SCHEMA = b"dataset-toolkit.unischema"  # prefix of the footer's key unde
 
 @dataclass(frozen=True)
 class Rows:
-    """Decoded rows: `tensor` (R, *shape) or (R,) encoded files, `label` (R,) int64 or float32, `weight` (R,) float32."""
+    """Decoded rows: `tensor` (R, *shape) or (R,) encoded files, `label` (R,) int64 or float32 or (R, K) float32, `weight` (R,) float32."""
 
     tensor: NDArray[Any]
     label: NDArray[Any]
@@ -40,7 +40,7 @@ class Rows:
         return self.tensor.nbytes + self.label.nbytes + self.weight.nbytes
 
 
-def decode(table: pa.Table, tensor: Tensor, label_dtype: LabelDtype, place: str) -> Rows:
+def decode(table: pa.Table, tensor: Tensor, label_dtype: LabelDtype, place: str, label_shape: tuple[int, ...] = ()) -> Rows:
     """The columns of one file.
 
     Args:
@@ -48,20 +48,36 @@ def decode(table: pa.Table, tensor: Tensor, label_dtype: LabelDtype, place: str)
         tensor: what its packed column holds.
         label_dtype: what its label is.
         place: the file, for messages.
+        label_shape: of one label; one with dimensions is packed like a tensor and comes out as K numbers, as models answer.
 
     Raises:
         DataError: a column is missing, has another type, holds a null or a number that is not finite, or rows of another size.
     """
     refuse_pickled_key(table.schema.metadata, place)
-    label, weight = numbers(table, LABEL, label_dtype, place), numbers(table, WEIGHT, "float32", place)
+    label = vectors(table, label_shape, place) if label_shape else numbers(table, LABEL, label_dtype, place)
+    weight = numbers(table, WEIGHT, "float32", place)
+    values = packed(table, tensor, place)
+    return Rows(values.to_numpy(zero_copy_only=False) if tensor.encoding else unpack(values, tensor, place), label, weight)
+
+
+def packed(table: pa.Table, tensor: Tensor, place: str) -> pa.Array:
+    """A column of bytes without nulls."""
     packed = column_of(table, tensor.name, place)
     if packed.null_count:
         expected = "an image file" if tensor.encoding else f"{tensor.row_bytes} bytes"
         raise DataError(f"{place}: column {tensor.name} holds nulls. Expected {expected} in every row.")
     if not (pa.types.is_binary(packed.type) or pa.types.is_large_binary(packed.type) or pa.types.is_fixed_size_binary(packed.type)):
         raise DataError(f"{place}: column {tensor.name} is {packed.type}. Expected binary. Run prepare again with --force.")
-    values = packed.to_numpy(zero_copy_only=False) if tensor.encoding else unpack(packed, tensor, place)
-    return Rows(values, label, weight)
+    return packed
+
+
+def vectors(table: pa.Table, shape: tuple[int, ...], place: str) -> NDArray[np.float32]:
+    """(R, K) labels of several numbers each, row-major."""
+    tensor = Tensor(name=LABEL, dtype="float32", shape=shape)
+    values = unpack(packed(table, tensor, place), tensor, place).reshape(table.num_rows, -1)
+    if not np.isfinite(values).all():
+        raise DataError(f"{place}: {LABEL} holds a number that is not finite. Expected none. Run prepare again with --force.")
+    return values
 
 
 def refuse_pickled_key(metadata: dict[bytes, bytes] | None, place: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -72,7 +73,10 @@ class TrainingFeed:
         self.batch = self.plan.rows_per_lane_batch * len(self.lanes)
         is_cached = self.settings.cache == "memory"
         share, limit = self.plan.rows_per_lane_batch, self.settings.memory_mb
-        self.budget = of_rank(self.reader.files, self.reader.tensor, share, len(self.lanes), limit, is_cached=is_cached)
+        reader = self.reader
+        self.budget = of_rank(
+            reader.files, reader.tensor, share, len(self.lanes), limit, is_cached=is_cached, label_shape=reader.label_shape
+        )
         self.clock = StallClock()
         self.cache = FileCache(self.settings, self.reader)
         self._stream: Stream[Block] | None = None
@@ -82,7 +86,8 @@ class TrainingFeed:
         """The steps of one epoch, those of the first from `start` on; ask for epochs in order.
 
         Returns:
-            (tensor (B, *shape), label (B,) int64 or float32, weight (B,) float32), B = rows_per_lane_batch * lanes of this rank.
+            (tensor (B, *shape), label (B,) int64 or float32 or (B, K) float32, weight (B,) float32).
+            B = rows_per_lane_batch * lanes of this rank.
         """
         first_step = self.start.step if epoch == self.start.epoch else 0
         signature = signatures(self.reader, leading=(None, self.batch)) + (tf.TensorSpec((None, self.batch), tf.int64),)
@@ -186,7 +191,7 @@ def padding(specs: tuple[tf.TensorSpec, ...], count: int) -> tf.data.Dataset:
 
 def decoded(dataset: tf.data.Dataset, reader: SplitReader, *, is_ragged: bool = False) -> tf.data.Dataset:
     """Batches whose encoded images are pixels; others pass as they are."""
-    if reader.tensor.encoding is None:
+    if reader.tensor.encoding in (None, "utf8"):
         return dataset
     shape, dtype = reader.tensor.shape, tf.as_dtype(reader.tensor.dtype)
 
@@ -201,7 +206,12 @@ def decoded(dataset: tf.data.Dataset, reader: SplitReader, *, is_ragged: bool = 
 
 def signatures(reader: SplitReader, leading: tuple[int | None, ...]) -> tuple[tf.TensorSpec, tf.TensorSpec, tf.TensorSpec]:
     shape, dtype = ((), tf.string) if reader.tensor.encoding else (reader.tensor.shape, reader.tensor.dtype)
-    return (tf.TensorSpec((*leading, *shape), dtype), tf.TensorSpec(leading, reader.label_dtype), tf.TensorSpec(leading, tf.float32))
+    label = (math.prod(reader.label_shape),) if reader.label_shape else ()
+    return (
+        tf.TensorSpec((*leading, *shape), dtype),
+        tf.TensorSpec((*leading, *label), reader.label_dtype),
+        tf.TensorSpec(leading, tf.float32),
+    )
 
 
 def id_log(folder: Path, rank: int, epoch: int, first_step: int) -> Callable[..., tuple[tf.Tensor, ...]]:

@@ -55,9 +55,10 @@ def plan(request: Request, *, ranks: int | None = None, epoch: int = 0) -> dict[
 
 
 def of_one(recipe: Recipe, found: Found, train: Plan, epoch: int, rank: int, size: int) -> dict[str, Any]:
-    files, tensor, settings = files_of(found.manifest, "train"), prepared(found.manifest).tensor, recipe.feed
-    lanes = train.lanes_of(rank, size)
-    budget = of_rank(files, tensor, train.rows_per_lane_batch, len(lanes), settings.memory_mb, is_cached=settings.cache == "memory")
+    files, facts, settings = files_of(found.manifest, "train"), prepared(found.manifest), recipe.feed
+    lanes, is_cached = train.lanes_of(rank, size), settings.cache == "memory"
+    rows, shape = train.rows_per_lane_batch, facts.label_shape
+    budget = of_rank(files, facts.tensor, rows, len(lanes), settings.memory_mb, is_cached=is_cached, label_shape=shape)
     reads = schedule([train.segments(epoch, lane) for lane in lanes], train.rows_per_lane_batch, budget.keep_rows)
     return {
         "rank": rank,

@@ -31,11 +31,12 @@ class SplitReader:
     files: tuple[FileEntry, ...]
     tensor: Tensor
     label_dtype: LabelDtype = "int64"
+    label_shape: tuple[int, ...] = ()  # of one label; with dimensions it is read as K numbers
 
     @classmethod
     def open(cls, found: Found, split: SplitName) -> SplitReader:
         facts = prepared(found.manifest)
-        return cls(found.files, tuple(files_of(found.manifest, split)), facts.tensor, LABEL_DTYPES[facts.task])
+        return cls(found.files, tuple(files_of(found.manifest, split)), facts.tensor, LABEL_DTYPES[facts.task], facts.label_shape)
 
     @property
     def rows_per_file(self) -> tuple[int, ...]:
@@ -63,7 +64,7 @@ class SplitReader:
                     raise DataError(
                         f"{path}: read {received} rows, its manifest says {expected}. The epoch is not whole; run prepare again."
                     )
-                yield decode(table, self.tensor, self.label_dtype, str(path))
+                yield decode(table, self.tensor, self.label_dtype, str(path), self.label_shape)
             if next(tables, None) is not None:
                 raise DataError(
                     f"{paths[-1]}: has more row groups than one. Expected {self.files[order[-1]].rows} rows. Run prepare again."

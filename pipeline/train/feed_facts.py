@@ -18,9 +18,9 @@ from pipeline.schema import FeedFacts, files_of, prepared
 def budget_of(recipe: Recipe, found: Found, plan: Plan, size: int) -> Budget:
     """The memory of the rank with the most lanes. Raises ConfigError if feed.memory_mb is too little for it."""
     num_lanes = max(len(plan.lanes_of(rank, size)) for rank in range(size))
-    files, tensor = files_of(found.manifest, "train"), prepared(found.manifest).tensor
-    is_cached = recipe.feed.cache == "memory"
-    return of_rank(files, tensor, plan.rows_per_lane_batch, num_lanes, recipe.feed.memory_mb, is_cached=is_cached)
+    files, facts = files_of(found.manifest, "train"), prepared(found.manifest)
+    is_cached, shape = recipe.feed.cache == "memory", facts.label_shape
+    return of_rank(files, facts.tensor, plan.rows_per_lane_batch, num_lanes, recipe.feed.memory_mb, is_cached=is_cached, label_shape=shape)
 
 
 def feed_facts(recipe: Recipe, found: Found, plan: Plan, history: Sequence[Mapping[str, Any]]) -> FeedFacts:
