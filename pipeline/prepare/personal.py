@@ -1,7 +1,7 @@
 """Personal data in a text: where it stands, and the text without it. Pure; runs in Spark's Python workers.
 
-Patterns find candidates, checks decide: Luhn's digit of a card, the checksum and length of an IBAN, the syntax of an address. A search takes
-time in proportion to the text: every repetition has a bound.
+Patterns find candidates, checks decide: Luhn's digit of a card, the checksum and length of an IBAN, the syntax of an address. A search
+takes time in proportion to the text: every repetition has a bound.
 """
 
 from __future__ import annotations

@@ -75,8 +75,10 @@ def bpe_trainer(options: Tokens, alphabet: list[str]) -> trainers.Trainer:
 
 
 def wordpiece_trainer(options: Tokens, alphabet: list[str]) -> trainers.Trainer:
-    """Pieces within a word get their ids here. The library would number them as its hash map yields words, other each time, and with
-    them go the merges of equally frequent pairs."""
+    """Pieces within a word get their ids here.
+
+    The library would number them as its hash map yields words, other each time, and with them go the merges of equally frequent pairs.
+    """
     inside = [INSIDE + character for character in sorted(alphabet)]
     return trainers.WordPieceTrainer(
         vocab_size=options.size,
