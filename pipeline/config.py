@@ -20,8 +20,11 @@ from pipeline.sections.augment import Augment
 from pipeline.sections.base import Name, Section
 from pipeline.sections.data import CONTENT_KINDS, Audit, Column, Drift, Encode, Prepare, Scaling, Source, Split
 from pipeline.sections.feed import Feed
+from pipeline.sections.launch import Launch
 from pipeline.sections.rules import Clean
+from pipeline.sections.series import Windows
 from pipeline.sections.training import Evaluate, Model, Register, Schedule, Train
+from pipeline.sections.tuning import Tune
 
 
 class Recipe(Section):
@@ -33,6 +36,7 @@ class Recipe(Section):
     source: Source
     columns: dict[str, Column]
     clean: Clean = Clean()
+    windows: Windows | None = None
     split: Split = Split()
     normalize: dict[str, Scaling] = {}  # number columns, a regression's label too; standard where nothing is said
     encode: dict[str, Encode] = {}  # category columns; one_hot where nothing is said
@@ -43,9 +47,11 @@ class Recipe(Section):
     model: Model
     feed: Feed = Feed()
     train: Train = Train()
+    launch: Launch = Launch()
     evaluate: Evaluate = Evaluate()
     register_: Register = Field(alias="register")  # BaseModel has a method called register
     schedule: Schedule = Schedule()
+    tune: Tune | None = None
     _folder: Path | None = PrivateAttr(default=None)  # where the recipe's file is; no part of what it asks for
 
     def __eq__(self, other: object) -> bool:
@@ -59,8 +65,8 @@ class Recipe(Section):
 
     @property
     def digest(self) -> str:
-        """Identity of the request: the resolved recipe with every default."""
-        return digest_of(self.resolved())
+        """Identity of the request: the resolved recipe with every default, without what is only for `pipeline tune`."""
+        return digest_of({name: section for name, section in self.resolved().items() if name != "tune"})
 
     def resolved(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True)
@@ -79,6 +85,11 @@ class Recipe(Section):
         """The feature that is a whole image, sound or text, or None where features are columns of a table."""
         return next((name for name, column in self.columns.items() if column.kind in CONTENT_KINDS and column.role == "feature"), None)
 
+    @property
+    def targets(self) -> list[str]:
+        """The columns with role: label, in the recipe's order; several of windows alone."""
+        return [name for name, column in self.columns.items() if column.role == "label"]
+
     def names(self, kind: str, role: str = "feature") -> list[str]:
         """Columns of one kind and role, in the recipe's order."""
         return [name for name, column in self.columns.items() if column.kind == kind and column.role == role]
@@ -95,15 +106,37 @@ def load(path: Path, overrides: Sequence[str] = (), *, source_exists: bool = Tru
     Raises:
         ConfigError: with one line for each thing that is wrong.
     """
-    document = recipe_file.read(path, overrides)
+    return check(recipe_file.read(path, overrides), path.resolve().parent, source_exists=source_exists)
+
+
+def check(document: recipe_file.Document, folder: Path, *, source_exists: bool = True) -> Recipe:
+    """A frozen recipe of a document that was read from a file in `folder`; raises ConfigError like `load`."""
     try:
         recipe = Recipe.model_validate_json(json.dumps(document.values))
     except ValidationError as error:
         raise ConfigError(config_errors.explain(error, Recipe, document)) from None
-    recipe._folder = path.resolve().parent
+    recipe._folder = folder
     problems = find_contradictions(recipe)
     if not source_exists:
         problems = [problem for problem in problems if problem[0] != ("source", "path")]
     if problems:
         raise ConfigError("\n".join(f"{document.place(location)}: {text}" for location, text in problems))
+    if recipe.tune is not None:
+        check_space(document, recipe.tune, folder, source_exists=source_exists)
     return recipe
+
+
+def check_space(document: recipe_file.Document, tune: Tune, folder: Path, *, source_exists: bool) -> None:
+    """Every choice and both ends of every range are valid in the recipe as it is; raises ConfigError with the lines of those that are not."""
+    problems = []
+    for key, parameter in tune.parameters.items():
+        place = document.place(("tune", "parameters", key))
+        for value in parameter.ends():
+            try:
+                tried = recipe_file.with_values(document, {key: value}, {key: place}, without=("tune",))
+                check(tried, folder, source_exists=source_exists)
+            except ConfigError as error:
+                text = str(error)
+                problems.append(text if text.startswith(place) else f"{place}: with {key}: {json.dumps(value)}, {text}")
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))

@@ -5,6 +5,7 @@ Two views of the same table: which facts a recipe's data will have, known before
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from pipeline.schema import Prepared
@@ -14,6 +15,7 @@ if TYPE_CHECKING:  # config.load asks this module; at run time nothing here impo
 
 ALWAYS = frozenset({"num_outputs", "tensor_shape", "tensor_dtype"})
 OF_TABLES = frozenset({"num_features", "category_sizes"})
+OF_WINDOWS = frozenset({"sequence_shape", "history", "horizon", "num_channels"})
 OF_CONTENT = {  # by the kind of the one feature that is a whole image, sound or text
     "image": frozenset({"image_shape", "pixel_mean", "pixel_std"}),
     "audio": frozenset({"num_samples", "sample_rate"}),
@@ -23,6 +25,8 @@ OF_CONTENT = {  # by the kind of the one feature that is a whole image, sound or
 
 def names(recipe: Recipe) -> set[str]:
     """Facts that this recipe's prepared data will have."""
+    if recipe.windows is not None:
+        return set(ALWAYS | OF_WINDOWS)
     kinds = {column.kind for column in recipe.columns.values() if column.role == "feature"}
     content = next((OF_CONTENT[kind] for kind in OF_CONTENT if kind in kinds), None)
     return set(ALWAYS | (OF_TABLES if content is None else content))
@@ -32,16 +36,21 @@ def values(facts: Prepared) -> dict[str, Any]:
     """Every fact that can be told of prepared data, by name. What goes with another kind of data is there too, and not asked for."""
     shape = facts.tensor.shape
     return {
-        "num_outputs": len(facts.classes) or 1,
+        "num_outputs": len(facts.classes) or math.prod(facts.label_shape),
         "tensor_shape": shape,
         "tensor_dtype": facts.tensor.dtype,
-        "num_features": shape[0],
+        "num_features": shape[0] if shape else 1,
         "category_sizes": category_sizes(facts),
         "image_shape": shape,
         "pixel_mean": facts.tensor.mean,
         "pixel_std": facts.tensor.std,
-        "num_samples": shape[0],
-        "sequence_length": shape[0],
+        "num_samples": shape[0] if shape else 1,
+        "sequence_length": facts.vocabulary.max_tokens if facts.vocabulary else None,
+        "vocabulary_size": facts.vocabulary.size if facts.vocabulary else None,
+        "sequence_shape": shape,
+        "history": facts.windows.history if facts.windows else None,
+        "horizon": facts.windows.horizon if facts.windows else None,
+        "num_channels": shape[-1],
     }
 
 

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 from pipeline import model_arguments, model_facts
 from pipeline.config_errors import suggestion
+from pipeline.content_checks import content_problems
+from pipeline.recipe_checks_series import find_window_problems
+from pipeline.recipe_checks_text import find_text_problems
+from pipeline.recipe_checks_text import find_text_problems
 from pipeline.recipe_file import Location
 from pipeline.schema import LABEL, METRICS, SAMPLE_ID, WEIGHT
 from pipeline.sections.augment import OPERATIONS_OF
 from pipeline.sections.data import CONTENT_KINDS, SCHEMES
 from pipeline.sections.objective import LOSSES, TRAIN_METRICS
 from pipeline.sections.training import STOPPING_METRICS
+from pipeline.sections.tuning import SEARCHED
 
 if TYPE_CHECKING:  # config.load calls this module; at run time nothing here imports config
     from pipeline.config import Recipe
@@ -32,12 +37,16 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
     return [
         *_column_problems(recipe),
         *_feature_problems(recipe),
+        *find_text_problems(recipe),
+        *find_text_problems(recipe),
         *_reference_problems(recipe),
         *_rule_problems(recipe),
+        *find_window_problems(recipe),
         *_label_scaling_problems(recipe),
         *_source_problems(recipe),
         *_model_problems(recipe),
         *_task_problems(recipe),
+        *_tuning_problems(recipe),
     ]
 
 
@@ -45,7 +54,7 @@ def _column_problems(recipe: Recipe) -> list[Problem]:
     problems: list[Problem] = []
     for role, allowed in (("label", (1,)), ("key", (0, 1))):
         names = [name for name, column in recipe.columns.items() if column.role == role]
-        if len(names) not in allowed:
+        if len(names) not in allowed and not (names and role == "label" and recipe.windows):  # a forecast may be of several
             expected = " or ".join(map(str, allowed))
             problems.append((("columns",), f"expected {expected} column with role: {role}, received {len(names)}: {names}"))
         kind = "number" if (role, recipe.task) == ("label", "regression") else "category"
@@ -85,22 +94,15 @@ def _feature_problems(recipe: Recipe) -> list[Problem]:
     problems: list[Problem] = []
     contents = [name for kind in CONTENT_KINDS for name in recipe.names(kind)]
     tabular = recipe.names("number") + recipe.names("category") + recipe.names("time")
-    if len(contents) > 1 or bool(contents) == bool(tabular):
+    if len(contents) > 1 or (bool(contents) == bool(tabular) and not recipe.windows):  # a target's own past is enough to forecast it
         one = " or one ".join(CONTENT_KINDS)
         problems.append((("columns",), f"expected either one {one}, or number, category or time features, received {contents + tabular}"))
-    if bool(recipe.names("image")) != (recipe.source.format == "images"):
-        problems.append((("source", "format"), f"format {recipe.source.format} does not go with the feature columns {contents + tabular}"))
-    if recipe.source.format == "images" and recipe.task == "regression":
-        problems.append((("task",), "the label of an image folder is a folder's name; expected task: classification"))
-    others = [name for name, column in recipe.columns.items() if column.kind != "image" and column.role not in ("label", "ignore")]
-    if recipe.source.format == "images" and others:
-        problems.append((("columns", others[0]), f"an image folder has no columns but the image and its label; received {others}"))
-    return problems + _augment_problems(recipe)
+    return problems + content_problems(recipe) + _augment_problems(recipe)
 
 
 def _augment_problems(recipe: Recipe) -> list[Problem]:
     """Operations of another kind of data."""
-    kind = recipe.columns[recipe.content].kind if recipe.content else "table"
+    kind = recipe.columns[recipe.content].kind if recipe.content else "window" if recipe.windows else "table"
     allowed = OPERATIONS_OF.get(kind, ())
     expected = f"expected one of {', '.join(allowed)}" if allowed else "it takes none"
     return [
@@ -152,7 +154,7 @@ def _kinds_of(rule: CleanRule) -> tuple[str, ...]:
 
 
 RULE_KINDS = {
-    "drop_nulls": ("number", "category", "time", "image"),
+    "drop_nulls": ("number", "category", "time", "image", "audio"),
     "fill_nulls": ("number", "category", "time"),
     "keep_range": ("number", "time"),
     "clip": ("number",),
@@ -174,7 +176,11 @@ def _rule_problems(recipe: Recipe) -> list[Problem]:
         texts = _filling_problems(recipe, rule.fill_nulls) if rule.fill_nulls is not None else []
         if rule.drop_near_duplicates is not None:
             texts += _digits_problems("digits", rule.drop_near_duplicates.digits)
-            texts += ["drop_near_duplicates is not for images; use drop_duplicates"] if recipe.content else []
+            texts += (
+                ["drop_near_duplicates is not for images or sounds; use drop_duplicates"]
+                if not recipe.names("text") and recipe.content
+                else []
+            )
         problems += [(("clean", "rules", index), text) for text in texts]
     return problems + [(("audit", "near_digits"), text) for text in _digits_problems("near_digits", recipe.audit.near_digits)]
 
@@ -235,3 +241,24 @@ def _task_problems(recipe: Recipe) -> list[Problem]:
         for place, name, allowed in used
         if name is not None and name not in allowed
     ]
+
+
+def _tuning_problems(recipe: Recipe) -> list[Problem]:
+    """A search that its trials cannot answer."""
+    tune = recipe.tune
+    if tune is None:
+        return []
+    problems: list[Problem] = [
+        (("tune", "parameters", key), f"{key}: expected a key below {' or '.join(SEARCHED)}; trials share everything that is prepared")
+        for key in tune.parameters
+        if key.partition(".")[0] not in SEARCHED or "." not in key
+    ]
+    known = list(dict.fromkeys([*STOPPING_METRICS[recipe.task], *(f"val_{name}" for name in recipe.train.metrics)]))
+    if tune.metric not in known:
+        text = f"tune.metric: expected one of {', '.join(known)}, received {tune.metric}{suggestion(tune.metric, known)}"
+        problems.append((("tune", "metric"), f"{text}; more of them come with train.metrics"))
+    changed = [key for key in tune.parameters if key.startswith(("train.loss", "train.regularize"))]
+    if tune.metric == "val_loss" and changed:
+        text = f"val_loss means another thing in each trial, since {changed[0]} is part of the loss; take another metric"
+        problems.append((("tune", "metric"), text))
+    return problems

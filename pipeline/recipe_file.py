@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,12 +109,36 @@ def _apply_override(values: dict[str, Any], places: dict[Location, str], overrid
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from None
     value = None if node is None else _plain(node, keys, f"--set {override}", {})
+    _put(values, places, keys, value, f"--set {override}")
+
+
+def with_values(document: Document, values: Mapping[str, Any], place: Mapping[str, str], without: Sequence[str] = ()) -> Document:
+    """The document with other values, as if they had been written there; `document` stays as it is.
+
+    Args:
+        document: of a recipe.
+        values: dotted key -> plain value.
+        place: dotted key -> what to show as the value's place in messages.
+        without: top-level sections to leave out.
+
+    Raises:
+        ConfigError: a key lies below something that is not a section.
+    """
+    changed, places = copy.deepcopy(document.values), dict(document.places)
+    for name in without:
+        changed.pop(name, None)
+    for key, value in values.items():
+        _put(changed, places, tuple(key.split(".")), copy.deepcopy(value), place[key])
+    return Document(document.source, changed, places)
+
+
+def _put(values: dict[str, Any], places: dict[Location, str], keys: tuple[str, ...], value: Any, place: str) -> None:
     target: Any = values
     for key in keys[:-1]:
         target = target.setdefault(key, {}) if isinstance(target, dict) else None
         if not isinstance(target, Mapping):
-            raise ConfigError(f"--set {override}: {key!r} is not a section of the recipe.")
+            raise ConfigError(f"{place}: {key!r} is not a section of the recipe.")
     target[keys[-1]] = value
     for location in [location for location in places if location[: len(keys)] == keys]:
         del places[location]
-    places[keys] = f"--set {override}"
+    places[keys] = place

@@ -101,6 +101,21 @@ class Vocabulary(Record):
     lengths: dict[str, int]  # quantiles "0.5", "0.95", "1" of a row's tokens before it was cut
 
 
+class Vocabulary(Record):
+    """How texts became token ids: 0 is padding, 1 what the vocabulary does not have. Shares and lengths are of a sample of train rows."""
+
+    column: str
+    method: Literal["words", "bpe", "wordpiece"]
+    size: int  # number of ids
+    max_tokens: int
+    file: str  # of the result's files: JSON of the `tokenizers` library
+    sha256: str  # of that file
+    sample_rows: int
+    unknown_share: float  # of the tokens
+    cut_share: float  # of the rows: longer than max_tokens
+    lengths: dict[str, int]  # quantiles "0.5", "0.95", "1" of a row's tokens before it was cut
+
+
 class SplitFacts(Record):
     """Rows of one split. `sources` are raw rows; `rows` also counts augmented copies."""
 
@@ -200,6 +215,7 @@ class Prepared(Record):
     scalers: tuple[NumberScaler, ...] = ()
     encoders: tuple[CategoryEncoder, ...] = ()
     times: tuple[TimeEncoder, ...] = ()
+    vocabulary: Vocabulary | None = None  # of a text that became token ids
     vocabulary: Vocabulary | None = None  # of a text that became token ids
     features: tuple[str, ...] = ()  # what each position of a packed vector is: `age`, `sex=Male`, `sex=(other)`
     windows: WindowFacts | None = None

@@ -15,12 +15,13 @@ from pipeline.prepare.columns import FEATURES, GROUP, NEAR, ORDER
 from pipeline.prepare.staging import Layout, read_staged
 from pipeline.prepare.tally import Tally
 from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.windows.stage import SeriesLayout
 from pipeline.schema import Leak
 
 TRAIN, OTHER = 1, 2  # bits: where a hash was seen
 
 
-def audit(spark: SparkSession, recipe: Recipe, layout: Layout, tally: Tally, work: Path) -> tuple[Leak, ...]:
+def audit(spark: SparkSession, recipe: Recipe, layout: Layout | SeriesLayout, tally: Tally, work: Path) -> tuple[Leak, ...]:
     """Every check of the recipe's `audit`. One Spark job for each kind of hash."""
     limits, evaluated = recipe.audit, tally.kept("validation") + tally.kept("test")
     checks = {} if recipe.split.by == "hash" else {"key": (ORDER, 0.0)}

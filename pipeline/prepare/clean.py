@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from pipeline.config import Recipe
 from pipeline.errors import DataError
-from pipeline.prepare import fitted
+from pipeline.prepare import fitted, near_texts
 from pipeline.prepare.columns import CHANGES, CONTENT, KEY, ORDER, col, hash_of
 from pipeline.prepare.marks import is_in, mark, matches
 from pipeline.sections.rules import CHANGING, Clean, CleanRule, FillNulls, KeepRange, NearDuplicates, Replace
@@ -52,7 +52,8 @@ def apply_rule(
         case "drop_duplicates":
             return drop_duplicates(rows, recipe, num_partitions)
         case "drop_near_duplicates":
-            return drop_near_duplicates(rows, recipe, rule.drop_near_duplicates or NearDuplicates())
+            near = rule.drop_near_duplicates or NearDuplicates()
+            return drop_near_texts(rows, recipe, near, near.similarity) if near.similarity else drop_near_duplicates(rows, recipe, near)
         case "keep_range" if rule.keep_range:
             return mark(rows, rule.name, range_reason(rule.keep_range))
         case "keep_values" if rule.keep_values:
@@ -156,7 +157,7 @@ def change(rows: DataFrame, index: int, changed: Mapping[str, Column]) -> DataFr
 
 def drop_duplicates(rows: DataFrame, recipe: Recipe, num_partitions: int) -> DataFrame:
     """Of rows with the same content that are still in, the one with the smallest key stays, so that re-runs agree."""
-    if recipe.source.format != "images":  # the key is part of the content: equal rows have the same ORDER
+    if not recipe.source.is_of_files:  # the key is part of the content: equal rows have the same ORDER
         same = [F.col(ORDER), *map(F.col, CONTENT)]
         rows = rows.repartition(num_partitions, ORDER)
     else:
@@ -167,6 +168,15 @@ def drop_duplicates(rows: DataFrame, recipe: Recipe, num_partitions: int) -> Dat
 def drop_near_duplicates(rows: DataFrame, recipe: Recipe, rule: NearDuplicates) -> DataFrame:
     names = rule.columns or [*recipe.names("number"), *recipe.names("category"), *recipe.names("time")]
     return drop_but_first(rows, "drop_near_duplicates", [near_hash(recipe, names, rule.digits)], "nearly the same as")
+
+
+def drop_near_texts(rows: DataFrame, recipe: Recipe, rule: NearDuplicates, similarity: float) -> DataFrame:
+    """Texts that are as similar to an earlier one go, and so do all but the first of those with the same content. Eager: two Spark jobs."""
+    found = near_texts.find_earlier(rows, recipe.content or "", similarity, rule.shingle)
+    joined = rows.join(F.broadcast(found), list(CONTENT), "left")
+    first = F.col(near_texts.FIRST)
+    marked = mark(joined, "drop_near_duplicates", F.when(first.isNotNull(), F.concat(F.lit("nearly the same as "), first)))
+    return drop_but_first(marked.drop(near_texts.FIRST), "drop_near_duplicates", [F.col(name) for name in CONTENT], "nearly the same as")
 
 
 def near_hash(recipe: Recipe, names: Sequence[str], digits: int) -> Column:

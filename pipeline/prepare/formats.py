@@ -26,6 +26,8 @@ from pipeline.prepare.source import RawFiles, escape_glob
 from pipeline.sections.data import Source
 
 CORRUPT = "_not_a_record"
+INVALID = "_invalid"  # whether a line has bytes that are not of the encoding: U+FFFD in its values may stand for them
+INVALID = "_invalid"  # whether a line has bytes that are not of the encoding: U+FFFD in its values may stand for them
 LINE, PARSED = "_line", "_parsed"
 JAVA_NAMES = {"utf-8": "UTF-8", "latin-1": "ISO-8859-1", "utf-16": "UTF-16"}
 CSV_OPTIONS = {
@@ -74,7 +76,7 @@ def read_csv(spark: SparkSession, source: RawFiles, settings: Source) -> DataFra
     options = {**CSV_OPTIONS, "sep": settings.separator, "mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
     parsed = lines.withColumn(PARSED, F.from_csv(LINE, text_schema([*names[0], CORRUPT]), options))
     is_broken = col(PARSED)[CORRUPT].isNotNull() | opens_a_quote(col(LINE))
-    return parsed.select(*columns_of(names[0], source), F.when(is_broken, col(LINE)).alias(CORRUPT))
+    return parsed.select(*columns_of(names[0], source), F.when(is_broken, col(LINE)).alias(CORRUPT), is_invalid(settings))
 
 
 def opens_a_quote(line: Column) -> Column:
@@ -89,7 +91,12 @@ def read_json(spark: SparkSession, source: RawFiles, settings: Source, stored: S
     parsed = read_lines(spark, source, settings).withColumn("_frame", F.from_json(frame, schema, {"mode": "PERMISSIVE"}))
     is_broken = F.col("_frame.row").isNull() | F.col("_frame.end").isNull()
     parsed = parsed.withColumn(PARSED, F.col("_frame.row"))
-    return parsed.select(*columns_of(stored, source), F.when(is_broken, col(LINE)).alias(CORRUPT))
+    return parsed.select(*columns_of(stored, source), F.when(is_broken, col(LINE)).alias(CORRUPT), is_invalid(settings))
+
+
+def is_invalid(settings: Source) -> Column:
+    """Of UTF-8, Spark keeps a line's bytes as they are until it is parsed. What it decodes before has no sign of its damage but U+FFFD."""
+    return (~F.is_valid_utf8(LINE) if settings.encoding == "utf-8" else F.lit(True)).alias(INVALID)
 
 
 def columns_of(names: Sequence[str], source: RawFiles) -> list[Column]:

@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from pipeline.prepare.pack import Packing
     from pipeline.prepare.split import Bounds
     from pipeline.prepare.tally import Tally
+    from pipeline.prepare.windows.prepared import WindowPacking
 
-SECTIONS = ("task", "source", "columns", "clean", "split", "normalize", "encode", "audit", "drift", "augment", "prepare")
+SECTIONS = ("task", "source", "columns", "clean", "windows", "split", "normalize", "encode", "audit", "drift", "augment", "prepare")
 SMALL_BYTES = 32 << 20
 PARTITION_BYTES = 32 << 20  # of source, behind one staged partition
 MIN_PARTITIONS = 4
 MAX_BATCH, BATCH_BYTES = 10_000, 8 << 20
+MAX_BATCH_BYTES = 64 << 20  # of rows that are longer than expected
+MAX_BATCH_BYTES = 64 << 20  # of rows that are longer than expected
 LAYOUT = 3  # raise when the same recipe and source give other files
 
 
@@ -81,17 +84,30 @@ def prepare(request: Request, source: RawFiles, before: Baseline, given: SparkSe
 def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before: Baseline, attempt: Attempt) -> Work:
     """Every step on Spark. The source is read once for staging, and once before for each group of rules that needs statistics."""
     from pipeline.prepare import audit, fit, report, staging, write
+    from pipeline.prepare.windows import fit as series
+    from pipeline.prepare.windows.stage import series_layout, stage_windows
 
     recipe, files, work = request.recipe, attempt.files, attempt.work
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(rows_per_batch(recipe)))
+    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(MAX_BATCH_BYTES))
+    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(MAX_BATCH_BYTES))
+    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(4 * BATCH_BYTES))
     rows, bounds, num_partitions = arrange(spark, recipe, source, before)
-    tally = staging.stage_rows(rows, recipe, num_partitions, is_arranged=is_arranged(recipe), work=work, files=files)
+    windows = series_layout(recipe) if recipe.windows else None
+    if windows:
+        tally = stage_windows(rows, windows, num_partitions, work=work, files=files)
+    else:
+        tally = staging.stage_rows(rows, recipe, num_partitions, is_arranged=is_arranged(recipe), work=work, files=files)
     classes = check(recipe, source, rows, tally)
     layout = staging.layout_of(recipe)
-    leaks = audit.audit(spark, recipe, layout, tally, work)
+    leaks = audit.audit(spark, recipe, windows or layout, tally, work)
     audit.check_leaks(leaks)
     drifted = baselines.drift(before, tally.sketches, recipe, request.console)
-    packing, fitted = fit.fit(spark, recipe, layout, tally, classes, work)
+    packing: Packing | WindowPacking
+    if windows:
+        packing, fitted = series.fit_windows(recipe, windows, tally, work)
+    else:
+        packing, fitted = fit.fit(spark, recipe, layout, tally, classes, work)
     written = write.write_files(spark, plan(recipe, tally, packing), packing, work=work, files=files)
     splits = {name: split_facts(tally, name, rows_of(written, name)) for name in SPLITS}
     prepared = Prepared(
@@ -109,6 +125,10 @@ def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before
         **fitted,
     )
     statistics = {name: to_json(sketch) for name, sketch in sorted(tally.sketches.items())}
+    for name, text in (fitted_content.files if (fitted_content := getattr(packing, "content", None)) else {}).items():
+        (files / name).write_text(text, encoding="utf-8")
+    for name, text in (fitted_content.files if (fitted_content := getattr(packing, "content", None)) else {}).items():
+        (files / name).write_text(text, encoding="utf-8")
     (files / STATISTICS).write_bytes(gzip.compress(json.dumps(statistics).encode(), mtime=0))
     page = report.render(recipe, prepared, recipe.source.path, report.sample_quarantine(files))
     (files / prepared.report).write_text(page, encoding="utf-8")
@@ -127,9 +147,16 @@ def arrange(spark: SparkSession, recipe: Recipe, source: RawFiles, before: Basel
     from pipeline.prepare.validate import drop_invalid
 
     num_partitions = max(MIN_PARTITIONS, -(-source.num_bytes // PARTITION_BYTES))
-    rows = drop_invalid(read_rows(spark, recipe, source), recipe)
+    rows = drop_invalid(by_series(read_rows(spark, recipe, source), recipe), recipe)
     bounds = fit_bounds(rows, recipe, before.bounds_for(recipe))
     return clean(assign_splits(rows, recipe, bounds), recipe, num_partitions), bounds, num_partitions
+
+
+def by_series(rows: DataFrame, recipe: Recipe) -> DataFrame:
+    """Rows of a recipe with windows are ordered, and split by hash, by their series and not each for itself. Lazy."""
+    from pipeline.prepare.columns import ORDER, col, hash_of
+
+    return rows if recipe.windows is None else rows.withColumn(ORDER, hash_of("key", [col(name) for name in recipe.windows.series]))
 
 
 def rows_per_batch(recipe: Recipe) -> int:
@@ -143,7 +170,7 @@ def rows_per_batch(recipe: Recipe) -> int:
 def is_arranged(recipe: Recipe) -> bool:
     """Whether the last rule that moved rows left them in their final partitions."""
     moves = [rule for rule in recipe.clean.rules if "duplicates" in rule.name or (rule.fill_nulls and rule.fill_nulls.by == "forward")]
-    return recipe.source.format != "images" and bool(moves) and moves[-1].name == "drop_duplicates"
+    return not recipe.source.is_of_files and bool(moves) and moves[-1].name == "drop_duplicates"
 
 
 def check(recipe: Recipe, source: RawFiles, rows: DataFrame, tally: Tally) -> tuple[str, ...]:
@@ -159,7 +186,7 @@ def check(recipe: Recipe, source: RawFiles, rows: DataFrame, tally: Tally) -> tu
     check_rows_in(tally.rows, recipe, source)
     check_dropped(drops(recipe, tally), tally.rows, recipe.clean)
     check_sizes({name: tally.kept(name) for name in SPLITS})
-    kept = sum(tally.kept(name) for name in SPLITS)
+    kept = rows_out(recipe, tally)
     check_columns(recipe, rows, tally.nulls, kept, tally.sketches)
     return check_labels({name: tally.labels[name] for name in SPLITS}, recipe.label) if recipe.task == "classification" else ()
 
@@ -169,7 +196,7 @@ def check_rows_in(rows_in: int, recipe: Recipe, source: RawFiles) -> None:
     files = len(source.uris)
     if not rows_in:
         raise DataError(f"No input rows in {recipe.source.path}: {files} files, none with a row. Nothing was published.")
-    if recipe.source.format == "images" and rows_in != files:
+    if recipe.source.format in ("images", "audio") and rows_in != files:
         raise DataError(f"{recipe.source.path}: {files} files were listed and {rows_in} read; the source changed meanwhile. Run again.")
 
 
@@ -189,7 +216,12 @@ def changes(recipe: Recipe, tally: Tally) -> dict[str, int]:
     return {name: tally.changed[str(index)] for index, name in enumerate(numbered)}
 
 
-def plan(recipe: Recipe, tally: Tally, packing: Packing) -> list[FilePlan]:
+def rows_out(recipe: Recipe, tally: Tally) -> int:
+    """Raw rows that were kept; of windows those that became steps."""
+    return tally.windows["rows"] if recipe.windows else sum(tally.kept(name) for name in SPLITS)
+
+
+def plan(recipe: Recipe, tally: Tally, packing: Packing | WindowPacking) -> list[FilePlan]:
     copies = {"train": 1 + recipe.augment.copies}
     return plan_files(
         {name: {int(partition): count for partition, count in parts.items()} for name, parts in tally.staged.items()},
@@ -215,13 +247,13 @@ def account(recipe: Recipe, tally: Tally, splits: dict[SplitName, SplitFacts]) -
     """
     accounting = Accounting(
         rows_in=tally.rows,
-        rows_out=sum(split.sources for split in splits.values()),
+        rows_out=rows_out(recipe, tally),
         dropped=drops(recipe, tally),
         nulls=dict(sorted(tally.nulls.items())),
         changed=changes(recipe, tally),
         augmented=sum(split.rows - split.sources for split in splits.values()),
     )
-    dropped, quarantined = sum(accounting.dropped.values()), sum(tally.quarantined.values())
+    dropped, quarantined = sum(accounting.dropped.values()), sum(tally.quarantined.values()) - tally.windows["gaps"]  # gaps are no rows
     expected = {name: splits[name].sources * (1 + (recipe.augment.copies if name == "train" else 0)) for name in SPLITS}
     written = {name: splits[name].rows for name in SPLITS}
     if accounting.rows_in != accounting.rows_out + dropped or expected != written or quarantined != dropped:

@@ -26,7 +26,7 @@ def mark(rows: DataFrame, rule: str, reason: Column) -> DataFrame:
 
     RAW becomes the row's declared columns as they are now, where it was not set before.
     """
-    declared = [name for name in rows.columns if not name.startswith("_")]
+    declared = [name for name, stored in rows.dtypes if not name.startswith("_") and stored != "binary"]
     takes = is_in() & reason.isNotNull()
     seen = seldom(F.coalesce(F.col(RAW), F.to_json(F.struct(*(col(name) for name in declared)))))
     changed = {REASON: reason, RAW: seen, RULE: F.lit(rule)}

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.prepare.augment import augment
+from pipeline.prepare.augment import augment, tables
 from pipeline.prepare.columns import NUMBERS, ORDER
 from pipeline.prepare.encode import encode, encode_time
 from pipeline.prepare.kinds import KINDS, ContentFit
@@ -37,21 +37,24 @@ class Packing:
 def pack(rows: pa.Table, split: SplitName, packing: Packing) -> pa.Table:
     """Prepared rows of one split, in the order given; each train row is followed by its augmented copies."""
     sample_ids = rows[SAMPLE_ID].to_pylist()
-    copies = packing.augment.copies if split == "train" else 0
+    labels, copies = labels_of(rows, packing), packing.augment.copies if split == "train" else 0
     if packing.layout.content and packing.layout.column and packing.content:
         values = rows[packing.layout.content]
         if copies:
             values, sample_ids = with_copies(values, sample_ids, packing, packing.content)
-        packed = KINDS[packing.layout.column.kind].pack(values, packing.content)
+        packed, labels = KINDS[packing.layout.column.kind].pack(values, packing.content), np.repeat(labels, copies + 1)
     else:
-        packed = packed_array(pack_features(rows, split, packing))
+        found = tables.Rows(pack_features(rows, split, packing), labels)
+        if copies:
+            found, sample_ids = tables.with_copies(found, sample_ids, parts_of(packing), packing.augment)
+        packed, labels = packed_array(found.features), found.label
     times = copies + 1
     slices = {name: pa.array(np.repeat(as_text(rows, name, packing.layout), times), pa.string()) for name in packing.slices}
     return pa.table(
         {
             SAMPLE_ID: pa.array(sample_ids, pa.string()),
             packing.tensor.name: packed,
-            LABEL: np.repeat(labels_of(rows, packing), times),
+            LABEL: labels,
             WEIGHT: np.ones(len(sample_ids), np.float32),
             **slices,
         }
@@ -90,6 +93,19 @@ def pack_features(rows: pa.Table, split: SplitName, packing: Packing) -> NDArray
         features[:, begin : begin + time.width] = encode_time(numbers[:, packing.layout.numbers.index(time.column)], time)
         begin += time.width
     return features
+
+
+def parts_of(packing: Packing) -> tables.Parts:
+    """Which positions of the vector are numbers, and which belong together."""
+    numbers, blocks, begin = list(range(len(packing.scalers))), [], len(packing.scalers)
+    widths = [(found.width, found.method == "target") for found in packing.encoders] + [(time.width, False) for time in packing.times]
+    for width, is_number in widths:
+        if is_number:
+            numbers += range(begin, begin + width)
+        else:
+            blocks.append((begin, begin + width))
+        begin += width
+    return tables.Parts(numbers, blocks)
 
 
 def folds_of(rows: pa.Table, num_folds: int) -> NDArray[np.int64]:

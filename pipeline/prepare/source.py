@@ -22,6 +22,10 @@ SUFFIXES = {
     "parquet": (".parquet",),
     "orc": (".orc",),
     "images": (),
+    "text": (),
+    "audio": (),
+    "idx": (),
+    "text": (),
 }
 GLOB = "*?[{"
 HIDDEN = (".", "_")  # how names begin that Spark passes over

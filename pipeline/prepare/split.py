@@ -31,7 +31,7 @@ def assign_splits(rows: DataFrame, recipe: Recipe, bounds: Bounds) -> DataFrame:
         bounds: of `by: stratified`, as `fit_bounds` gives them.
     """
     split = recipe.split
-    if split.by == "time":
+    if split.by == "time" and recipe.windows is None:  # a window may begin in the gap
         rows = mark(rows, GAP, gap_reason(split))
     fraction = fraction_of(hash_of(f"split:{split.seed}", [col(split.column or "") if split.by == "group" else F.col(ORDER)]))
     match split.by:

@@ -124,16 +124,22 @@ def stager(layout: Layout, work: str, files: str) -> ArrowFunction:
         task, received = current_task(), list(batches)
         tally, partition = Tally(), task.partitionId()
         if received:
-            rows = sort_rows(pa.Table.from_batches(received).combine_chunks())
+            rows = pa.Table.from_batches(received).combine_chunks()
             received.clear()
             tally.rows = rows.num_rows
             count_changes(rows[CHANGES].combine_chunks(), tally)
-            is_kept = pc.is_null(rows[RULE])
-            write_quarantine(rows.filter(pc.invert(is_kept)), Path(work), Path(files), task, tally)
-            kept = rows.filter(is_kept)
-            del rows
+            numbers = matrix_of(rows, layout)
+            rows, order = name_rows(rows.drop_columns([NUMBERS]))
+            is_kept = np.asarray(pc.is_null(rows[RULE]))[order]
+            write_quarantine(rows.take(pa.array(order[~is_kept])), Path(work), Path(files), task, tally)
             for split in SPLITS:
-                part = kept.filter(pc.equal(kept[SPLIT], split)).combine_chunks()
+                is_mine = np.asarray(pc.fill_null(pc.equal(rows[SPLIT], split), fill_value=False))[order]
+                mine = order[is_kept & is_mine]
+                part = rows.take(pa.array(mine)).combine_chunks()
+                if layout.numbers:  # numpy gathers them many times faster than Arrow
+                    part = part.append_column(
+                        NUMBERS, pa.FixedSizeListArray.from_arrays(pa.array(numbers[mine].ravel()), len(layout.numbers))
+                    )
                 if part.num_rows:
                     count(part, split, layout, tally)
                     tally.staged[split] = {str(partition): part.num_rows}
@@ -143,23 +149,37 @@ def stager(layout: Layout, work: str, files: str) -> ArrowFunction:
     return stage_partition
 
 
-def sort_rows(rows: pa.Table) -> pa.Table:
-    """By ORDER, then content, with a SAMPLE_ID: the key or the content's hash, with ~2, ~3 … where several rows share it.
+def name_rows(rows: pa.Table) -> tuple[pa.Table, NDArray[np.int64]]:
+    """The rows with a SAMPLE_ID, and (N,) their order: by ORDER, then content.
 
-    Of rows with the same content, dropped ones come last: they are no reason for a kept one to be called otherwise.
+    A SAMPLE_ID is the key or the content's hash, with ~2, ~3 … where several rows share it. Of rows with the same content, dropped
+    ones come last: they are no reason for a kept one to be called otherwise.
     """
-    order, high, low = (rows[name].to_numpy() for name in (ORDER, *CONTENT))
-    rows = rows.take(pa.array(np.lexsort((rank_dropped(rows), low, high, order))))
-    order, high, low = (rows[name].to_numpy() for name in (ORDER, *CONTENT))
-    keys = rows[KEY].to_pylist() if rows[KEY].null_count < rows.num_rows else None
-    names = keys or [f"{a:016x}{b:016x}" for a, b in zip(high.view(np.uint64).tolist(), low.view(np.uint64).tolist(), strict=True)]
-    follows = np.flatnonzero(order[1:] == order[:-1]) + 1  # rows that share the ORDER of the one before
+    places, high, low = (rows[name].to_numpy() for name in (ORDER, *CONTENT))
+    order = np.argsort(places)
+    if is_shared := bool((np.diff(places[order]) == 0).any()):
+        order = np.lexsort((rank_dropped(rows), low, high, places))
+    names = rows[KEY].combine_chunks() if rows[KEY].null_count < rows.num_rows else hexadecimal(high, low)
+    return rows.append_column(SAMPLE_ID, numbered(names, order, places[order]) if is_shared else names), order
+
+
+def numbered(names: pa.Array, order: NDArray[np.int64], places: NDArray[np.int64]) -> pa.Array:
+    """Names of which the second, third … of the same get a number, in the order given; `places` are sorted, equal for equal names."""
+    texts = names.to_pylist()
+    follows = np.flatnonzero(places[1:] == places[:-1]) + 1
     seen: Counter[str | None] = Counter()
-    for row in np.union1d(follows - 1, follows).tolist():
-        seen[names[row]] += 1
-        if names[row] is not None and seen[names[row]] > 1:
-            names[row] = f"{names[row]}~{seen[names[row]]}"
-    return rows.append_column(SAMPLE_ID, pa.array(names, pa.string()))
+    for row in order[np.union1d(follows - 1, follows)].tolist():
+        seen[texts[row]] += 1
+        if texts[row] is not None and seen[texts[row]] > 1:
+            texts[row] = f"{texts[row]}~{seen[texts[row]]}"
+    return pa.array(texts, pa.string())
+
+
+def hexadecimal(high: NDArray[np.int64], low: NDArray[np.int64]) -> pa.Array:
+    """(N,) texts of 32 digits, of two (N,) longs."""
+    digits = np.stack([high, low], axis=1).astype(">i8").tobytes().hex().encode()
+    offsets = np.arange(len(high) + 1, dtype=np.int32) * 32
+    return pa.StringArray.from_buffers(len(high), pa.py_buffer(offsets), pa.py_buffer(digits))
 
 
 def rank_dropped(rows: pa.Table) -> NDArray[np.int64]:
@@ -228,8 +248,7 @@ def stage(part: pa.Table, layout: Layout, work: Path, split: str, task: TaskCont
     if layout.content:
         columns[layout.content] = part[layout.content]
     if layout.numbers:
-        matrix = np.ascontiguousarray(matrix_of(part, layout))
-        columns[NUMBERS] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), len(layout.numbers))
+        columns[NUMBERS] = part[NUMBERS]
     table = pa.table(columns)
 
     def write(draft: Path) -> None:

@@ -12,7 +12,9 @@ from pyspark.sql import functions as F
 from pipeline.config import Recipe
 from pipeline.errors import ConfigError, DataError
 from pipeline.prepare.columns import CONTENT, KEY, ORDER, RAW, REASON, RULE, col, hash_of, seldom
-from pipeline.prepare.formats import CORRUPT, open_source, opens_a_quote
+from pipeline.prepare.decoding import decode_column, max_bytes
+from pipeline.prepare.formats import CORRUPT, INVALID, open_source, opens_a_quote
+from pipeline.prepare.read_text import clean_column, too_large_column
 from pipeline.prepare.source import RawFiles
 
 EPOCHS = {"epoch_s": 1.0, "epoch_ms": 1000.0}
@@ -23,6 +25,10 @@ ONLY_JAVA = "[dDfF]\\s*$|[xX]"  # 5d, 5f and 0x1p3, which nobody else takes for 
 STARTS_WITH_YEAR = "^\\s*[+-]?\\d{4}"  # Spark takes 12:30 for that time of today
 REPLACEMENT = "\ufffd"  # what Spark puts where bytes are not of the encoding
 TYPED = "_typed_"
+TEXTS = ("category", "text")
+DECODED = ("image", "audio")  # kinds whose stored value is a file's bytes or path
+TEXTS = ("category", "text")
+SHOWN = 1000  # characters of what may be long, in quarantine
 
 
 def read_table(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFrame:
@@ -35,14 +41,29 @@ def read_table(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFra
     declared = [name for name, column in recipe.columns.items() if column.role != "ignore"]
     check_patterns(spark, recipe, declared)
     rows = reduce(DataFrame.unionByName, (read_part(recipe, raw, declared) for raw in open_source(spark, recipe, source, declared)))
+    rows = clean_column(rows, recipe) if recipe.names("text") else rows
+    rows = clean_column(rows, recipe) if recipe.names("text") else rows
+    if recipe.content and recipe.columns[recipe.content].kind in DECODED:
+        rows = decode_content(rows, recipe, source)
     texts, numbers = (
-        [col(name) for name in sorted(declared) if (recipe.columns[name].kind != "category") == wanted] for wanted in (False, True)
+        [col(name) for name in sorted(declared) if (recipe.columns[name].kind in ("number", "time")) == wanted] for wanted in (False, True)
     )
     high, low = (hash_of(salt, texts, numbers).alias(name) for salt, name in enumerate(CONTENT))
     rows = rows.select("*", high, low)
     key = recipe.names("category", "key")
     order = hash_of("key", [col(key[0])] if key else [col(name) for name in CONTENT])
     return rows.select("*", order.alias(ORDER), (col(key[0]) if key else F.lit(None).cast("string")).alias(KEY))
+
+
+def decode_content(rows: DataFrame, recipe: Recipe, source: RawFiles) -> DataFrame:
+    """Raises DataError for a column that is stored as neither bytes nor text."""
+    name = recipe.content or ""
+    stored = dict(rows.dtypes)[name]
+    if not is_text(stored):
+        expected = "binary (the files' bytes) or text (their paths, below the table's folder)"
+        raise DataError(f"{recipe.source.path}: column {name} is stored as {stored}; expected {expected}.")
+    column = recipe.columns[name]
+    return decode_column(rows, name, column, base=source.base_uri if source.is_local else None, limit=max_bytes(column))
 
 
 def check_patterns(spark: SparkSession, recipe: Recipe, declared: list[str]) -> None:
@@ -62,7 +83,7 @@ def check_patterns(spark: SparkSession, recipe: Recipe, declared: list[str]) -> 
 def read_part(recipe: Recipe, raw: DataFrame, declared: list[str]) -> DataFrame:
     """Declared columns, typed, and what makes a row unreadable."""
     if missing := [name for name in declared if name not in raw.columns]:
-        found = [name for name in raw.columns if name != CORRUPT]
+        found = [name for name in raw.columns if name not in (CORRUPT, INVALID)]
         raise DataError(
             f"{recipe.source.path} has no column {', '.join(missing)}. It has: {', '.join(found)}. Correct `columns` of the recipe."
         )
@@ -73,9 +94,24 @@ def read_part(recipe: Recipe, raw: DataFrame, declared: list[str]) -> DataFrame:
     return rows.select(
         *(col(TYPED + name).alias(name) for name in declared),
         REASON,
-        F.when(is_unreadable, seldom(F.to_json(F.struct(*map(col, raw.columns))))).alias(RAW),
+        F.when(is_unreadable, seldom(F.to_json(F.struct(*shown(recipe, types))))).alias(RAW),
         F.when(is_unreadable, F.lit("unreadable")).alias(RULE),
     )
+
+
+def shown(recipe: Recipe, types: Mapping[str, str]) -> list[Column]:
+    """Raw columns as quarantine keeps them: of texts and of lines that are no records, which may be long, the beginning."""
+    long = {CORRUPT, *recipe.names("text")}
+    parts = {name: F.substring(col(name), 1, SHOWN) if name in long and is_text(types[name]) else col(name) for name in types}
+    unseen = [name for name, stored in types.items() if stored == "binary" and name == recipe.content]  # bytes of a file
+    return [part.alias(name) for name, part in parts.items() if name not in (INVALID, *unseen)]
+
+
+def shown(recipe: Recipe, types: Mapping[str, str]) -> list[Column]:
+    """Raw columns as quarantine keeps them: of texts and of lines that are no records, which may be long, the beginning."""
+    long = {CORRUPT, *recipe.names("text")}
+    parts = {name: F.substring(col(name), 1, SHOWN) if name in long and is_text(types[name]) else col(name) for name in types}
+    return [part.alias(name) for name, part in parts.items() if name != INVALID]
 
 
 def given(recipe: Recipe, name: str, stored: str) -> Column:
@@ -95,6 +131,12 @@ def parse(recipe: Recipe, name: str, stored: str) -> Column:
         return as_number(raw, stored)
     if kind == "time":
         return as_time(recipe, name, raw, stored)
+    if kind in DECODED:  # as it is stored: bytes, or the path of a file
+        return col(name)
+    if kind == "text" and is_text(stored):
+        raw = F.when(~too_large_column(name, raw, recipe.columns[name].text)[0], raw)
+    if kind == "text" and is_text(stored):
+        raw = F.when(~too_large_column(name, raw, recipe.columns[name].text)[0], raw)
     return F.when(F.is_valid_utf8(raw), raw) if is_text(stored) else raw.try_cast("string")
 
 
@@ -131,6 +173,10 @@ def first_reason(recipe: Recipe, types: Mapping[str, str], declared: Sequence[st
         found.append((F.col(CORRUPT).isNotNull(), broken_line(recipe)))
     for name in declared:
         found.append(wrong_value(recipe, name, types[name]))
+        if recipe.columns[name].kind == "text" and is_text(types[name]):
+            found.insert(-1, too_large_column(name, given(recipe, name, types[name]), recipe.columns[name].text))
+        if recipe.columns[name].kind == "text" and is_text(types[name]):
+            found.insert(-1, too_large_column(name, given(recipe, name, types[name]), recipe.columns[name].text))
         if is_needed := needed(recipe, name):
             found.append((col(TYPED + name).isNull(), F.lit(f"{name}: the {is_needed} is missing")))
     is_wrong = reduce(Column.__or__, (wrong for wrong, _ in found))
@@ -148,9 +194,11 @@ def wrong_value(recipe: Recipe, name: str, stored: str) -> tuple[Column, Column]
     """(whether it is wrong, what is wrong with it)."""
     column, raw, value = recipe.columns[name], given(recipe, name, stored), col(TYPED + name)
     is_lost = value.isNull() & raw.isNotNull()
-    if column.kind == "category":
+    if column.kind in DECODED:
+        return F.lit(False), F.lit(None).cast("string")
+    if column.kind in TEXTS:
         is_read = recipe.source.format in ("csv", "jsonl")
-        is_damaged = is_lost | F.contains(value, F.lit(REPLACEMENT)) if is_read else is_lost
+        is_damaged = is_lost | (col(INVALID) & F.contains(value, F.lit(REPLACEMENT))) if is_read else is_lost
         return is_damaged, F.lit(f"{name}: is not {recipe.source.encoding if is_read else 'utf-8'} text")
     limit = MAX_NUMBER if column.kind == "number" else MAX_TIME
     expected = "a finite number" if column.kind == "number" else f"a time {f'as {column.format}' if column.format else '(ISO 8601)'}"
@@ -162,6 +210,8 @@ def wrong_value(recipe: Recipe, name: str, stored: str) -> tuple[Column, Column]
 def needed(recipe: Recipe, name: str) -> str | None:
     """What a row without this column's value lacks, or None if it may be missing."""
     role = recipe.columns[name].role
+    if recipe.windows is not None:
+        return "time" if name == recipe.windows.time else "series" if name in recipe.windows.series else None
     if role in ("label", "key"):
         return role
     return recipe.split.by if name == recipe.split.column and recipe.split.by in ("group", "time") else None

@@ -25,11 +25,13 @@ class Tally:
     times: dict[str, tuple[float, float]] = field(default_factory=dict)  # split -> first and last time of its rows
     totals: list[list[int]] = field(default_factory=list)  # what the content's kind counts of the train rows; empty of no train rows
     sketches: dict[str, Sketch] = field(default_factory=dict)  # of the train rows
+    windows: Counter[str] = field(default_factory=Counter)  # what else is counted of windows, by name
 
     def add(self, other: Tally) -> None:
         self.rows += other.rows
         for mine, theirs in ((self.dropped, other.dropped), (self.changed, other.changed), (self.nulls, other.nulls)):
             mine.update(theirs)
+        self.windows.update(other.windows)
         for split, counts in other.labels.items():
             self.labels.setdefault(split, Counter()).update(counts)
         for split, rows in other.staged.items():
@@ -69,6 +71,7 @@ def load_tally(state: bytes) -> Tally:
         times={split: (first, last) for split, (first, last) in fields["times"].items()},
         totals=fields["totals"],
         sketches={name: from_json(value) for name, value in fields["sketches"].items()},
+        windows=Counter(fields["windows"]),
     )
 
 

@@ -72,7 +72,9 @@ def split_text(recipe: Recipe) -> str:
 
 
 def sample_id_text(recipe: Recipe) -> str:
-    if recipe.source.format == "images":
+    if recipe.source.format == "idx":
+        return "the file's path below the source and the image's number in it"
+    if recipe.source.is_of_files:
         return "the file's path below the source"
     keys = recipe.names("category", "key")
     return f"{keys[0] if keys else 'a hash of the content'}; of rows that share it, all but the first end in ~2, ~3 and so on"

@@ -17,12 +17,15 @@ from pipeline.prepare.layout import FilePlan
 from pipeline.prepare.pack import Packing, pack
 from pipeline.prepare.staging import read_staged, write_aside
 from pipeline.prepare.tasks import ArrowFunction, current_task
-from pipeline.schema import LABEL, SAMPLE_ID, WEIGHT
+from pipeline.prepare.windows import prepared as windows
+from pipeline.schema import LABEL, LABEL_SHIFT, SAMPLE_ID, WEIGHT, SplitName
+
+AnyPacking = Packing | windows.WindowPacking
 
 WRITTEN_SCHEMA = "path string, rows long"
 
 
-def write_files(spark: SparkSession, plans: Sequence[FilePlan], packing: Packing, *, work: Path, files: Path) -> dict[str, int]:
+def write_files(spark: SparkSession, plans: Sequence[FilePlan], packing: AnyPacking, *, work: Path, files: Path) -> dict[str, int]:
     """Write every planned file. One Spark job.
 
     Args:
@@ -39,24 +42,29 @@ def write_files(spark: SparkSession, plans: Sequence[FilePlan], packing: Packing
     return {row["path"]: row["rows"] for row in written}
 
 
-def writer(plans: Sequence[FilePlan], packing: Packing, work: str, files: str) -> ArrowFunction:
+def writer(plans: Sequence[FilePlan], packing: AnyPacking, work: str, files: str) -> ArrowFunction:
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         task = current_task()
         for number in [number for batch in batches for number in batch.column(0).to_pylist()]:
             plan = plans[number]
             parts = [read_staged(Path(work), plan.split, partition).slice(start, stop - start) for partition, start, stop in plan.parts]
-            table = pack(pa.concat_tables(parts), plan.split, packing)
+            rows = pa.concat_tables(parts)
+            table = pack_any(rows, plan.split, packing)
             write_table(table, Path(files) / plan.path, Path(work), task.taskAttemptId(), packing.tensor.name)
             yield pa.RecordBatch.from_pylist([{"path": plan.path, "rows": table.num_rows}])
 
     return write
 
 
+def pack_any(rows: pa.Table, split: SplitName, packing: AnyPacking) -> pa.Table:
+    return windows.pack(rows, split, packing) if isinstance(packing, windows.WindowPacking) else pack(rows, split, packing)
+
+
 def write_table(table: pa.Table, path: Path, work: Path, attempt: int, tensor: str) -> None:
     options = {
         "row_group_size": table.num_rows,
         "compression": "snappy",
-        "use_dictionary": [name for name in table.column_names if name not in (SAMPLE_ID, LABEL, WEIGHT, tensor)],
-        "write_statistics": [name for name in table.column_names if name != tensor],
+        "use_dictionary": [name for name in table.column_names if name not in (SAMPLE_ID, LABEL, WEIGHT, LABEL_SHIFT, tensor)],
+        "write_statistics": [name for name in table.column_names if not pa.types.is_binary(table.schema.field(name).type)],
     }
     write_aside(path, work, attempt, lambda draft: pq.write_table(table, draft, **options))

@@ -6,10 +6,18 @@ from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
+from pipeline.sections.augment_series import Jitter, Magnify, Smote, WindowSlice
+from pipeline.sections.augment_text import TEXT_OPERATIONS, ChangeCase, Typo, WordDropout, WordSwap
+from pipeline.sections.augment_text import TEXT_OPERATIONS, ChangeCase, Typo, WordDropout, WordSwap
 from pipeline.sections.base import Section, exactly_one, set_fields
 
 # Operations that go with each kind of content column. A kind that is not here takes none.
-OPERATIONS_OF: dict[str, tuple[str, ...]] = {"image": ("rotate", "translate")}
+OPERATIONS_OF: dict[str, tuple[str, ...]] = {
+    "image": ("rotate", "translate"),
+    "window": ("jitter", "magnify", "window_slice"),
+    "table": ("jitter", "smote"),
+    "text": TEXT_OPERATIONS,
+}
 
 
 class Rotate(Section):
@@ -29,6 +37,18 @@ class AugmentOperation(Section):
 
     rotate: Rotate | None = None
     translate: Translate | None = None
+    word_dropout: WordDropout | None = None
+    word_swap: WordSwap | None = None
+    change_case: ChangeCase | None = None
+    typo: Typo | None = None
+    word_dropout: WordDropout | None = None
+    word_swap: WordSwap | None = None
+    change_case: ChangeCase | None = None
+    typo: Typo | None = None
+    jitter: Jitter | None = None
+    magnify: Magnify | None = None
+    window_slice: WindowSlice | None = None
+    smote: Smote | None = None
 
     @model_validator(mode="after")
     def is_one_operation(self) -> Self:

@@ -23,9 +23,20 @@ def _compiles(pattern: str) -> str:
     return pattern
 
 
+def _names_groups(pattern: str) -> str:
+    try:
+        found = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from None
+    if not found.groupindex:
+        raise ValueError(f"pattern {pattern!r} names no group; expected one for each column, such as (?P<label>[a-z]+)")
+    return pattern
+
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Pattern = Annotated[str, AfterValidator(_compiles)]  # Java's regular expressions
+PathPattern = Annotated[str, AfterValidator(_names_groups)]  # Python's
 T = TypeVar("T", bound="Section")
 
 

@@ -7,11 +7,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from pipeline.sections.base import Fraction, Pattern, Section, in_order
+from pipeline.sections.base import Fraction, PathPattern, Pattern, Section, in_order
+from pipeline.sections.media import AudioOptions, ImageOptions
+from pipeline.sections.text import Text
+from pipeline.sections.text import Text
 
 # Kinds whose value is a whole image, sound or text: at most one feature of a recipe is such, and nothing else is then.
 # What each means stands in pipeline/prepare/kinds/.
-CONTENT_KINDS = ("image",)
+CONTENT_KINDS = ("image", "audio", "text")
+FILE_FORMATS = {"images": "image", "audio": "audio", "idx": "image"}  # sources that hold nothing else, and the kind of column it is
 SCHEMES = ("s3a", "hdfs", "gs", "abfss")  # read through Hadoop's file systems; settings in conf/spark/
 Scaling = Literal["standard", "minmax", "robust", "max_abs", "log", "yeo_johnson", "quantile", "none"]
 
@@ -19,11 +23,20 @@ Scaling = Literal["standard", "minmax", "robust", "max_abs", "log", "yeo_johnson
 class Source(Section):
     """Where raw rows come from. Relative paths start at the folder that the command runs in."""
 
-    format: Literal["images", "csv", "jsonl", "parquet", "orc"]
+    format: Literal["images", "audio", "idx", "text", "csv", "jsonl", "parquet", "orc"]
     path: str = Field(min_length=1)  # a file, a folder (partitioned ones too), a glob, a URL of SCHEMES, or bundled:digits, bundled:iris
     separator: str = Field(",", min_length=1, max_length=1)  # csv only
-    encoding: Literal["utf-8", "latin-1", "utf-16"] = "utf-8"  # csv and jsonl
+    encoding: Literal["utf-8", "latin-1", "utf-16", "windows-1252"] = "utf-8"  # csv, jsonl and text; windows-1252 of text alone
+    document: Literal["line", "file"] = "line"  # text: what one document is
     null_values: tuple[str, ...] = ("",)  # csv and jsonl: texts that mean that a value is missing
+    # images and audio: a Python regular expression, searched for in a file's path below the source; its named groups are columns, as
+    # (?P<digit>\d)_(?P<speaker>\w+)_\d+\.wav gives `digit` and `speaker`. If not said, the label is the name of the folder a file is in
+    pattern: PathPattern | None = None
+
+    @property
+    def is_of_files(self) -> bool:
+        """Whether a row is a file, named by its path."""
+        return self.format in FILE_FORMATS or (self.format == "text" and self.document == "file")
 
     @property
     def bundled(self) -> str | None:
@@ -61,17 +74,29 @@ class Expect(Section):
 class Column(Section):
     """One raw column: what it holds, and what it is for."""
 
-    kind: Literal["number", "category", "time", "image"]
+    kind: Literal["number", "category", "time", "image", "audio", "text"]
     role: Literal["feature", "label", "key", "sensitive", "meta", "ignore"] = "feature"  # meta: for rules and splits only
     shape: tuple[PositiveInt, PositiveInt, Literal[1, 3]] | None = None  # images: (height, width, channels) after decoding
+    image: ImageOptions | None = None  # images: how a file becomes the shape
+    audio: AudioOptions | None = None  # audio: rate, length and limits
     format: str | None = None  # time: epoch_s, epoch_ms, or a pattern such as dd/MM/yyyy HH:mm; ISO 8601 if not said. Without a zone: UTC
     cycles: tuple[Literal["day", "week", "year"], ...] = ()  # time features: the sine and cosine of its place in each
+    text: Text | None = None  # text: how documents are cleaned and become numbers
+    text: Text | None = None  # text: how documents are cleaned and become numbers
     expect: Expect = Expect()
 
     @model_validator(mode="after")
     def fits_its_kind(self) -> Self:
+        if self.text is not None and self.kind != "text":
+            raise ValueError("text: {...} goes with kind: text, and only with it")
+        if self.text is not None and self.kind != "text":
+            raise ValueError("text: {...} goes with kind: text, and only with it")
         if (self.kind == "image") != (self.shape is not None):
             raise ValueError("shape: [height, width, channels] goes with kind: image, and only with it")
+        if self.image is not None and self.kind != "image":
+            raise ValueError("image: {resize: …} goes with kind: image, and only with it")
+        if (self.kind == "audio") != (self.audio is not None):
+            raise ValueError("audio: {sample_rate: …, seconds: …} goes with kind: audio, and only with it")
         if self.format is not None and self.kind != "time":
             raise ValueError("format goes with kind: time, and only with it")
         if self.cycles and (self.kind, self.role) != ("time", "feature"):

@@ -109,6 +109,10 @@ class NearDuplicates(Section):
 
     columns: Columns | None = None  # all features if not said
     digits: PositiveInt = 3
+    similarity: Annotated[float, Field(ge=0.5, le=1)] | None = None  # texts: Jaccard similarity of their runs of words, from which on
+    shingle: Annotated[int, Field(ge=1, le=20)] = 3  # texts: words of a run
+    similarity: Annotated[float, Field(ge=0.5, le=1)] | None = None  # texts: Jaccard similarity of their runs of words, from which on
+    shingle: Annotated[int, Field(ge=1, le=20)] = 3  # texts: words of a run
 
 
 class CleanRule(Section):

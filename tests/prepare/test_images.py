@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +21,10 @@ from pipeline.errors import DataError
 from pipeline.prepare.augment import augment
 from pipeline.prepare.augment.image import transform
 from pipeline.prepare.kinds.base import Undecodable
-from pipeline.prepare.kinds.decode_image import decode
+from pipeline.prepare.kinds.decode_image import decode, encode
 from pipeline.schema import SPLITS, prepared
 from pipeline.sections.augment import AugmentOperation, Rotate, Translate
+from pipeline.sections.media import ImageOptions
 from tests.prepare.conftest import published, rows
 
 IMAGES = arrays.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3])))
@@ -90,11 +94,63 @@ def test_a_bomb_is_refused_from_its_header():
         decode(file.getvalue(), (8, 8, 1))
 
 
-def test_deep_pixels_are_refused_rather_than_clipped():
+def test_sixteen_bits_keep_their_upper_eight_and_deeper_pixels_are_refused():
+    ramp = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
     file = io.BytesIO()
-    Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(file, "PNG")
-    with pytest.raises(Undecodable, match="pixel mode I;16"):
-        decode(file.getvalue(), (8, 8, 1))
+    Image.fromarray(ramp).save(file, "PNG")
+    assert np.array_equal(decode(file.getvalue(), (8, 8, 1))[:, :, 0], ramp >> 8)
+    for deep in (ramp.astype(np.int32), ramp.astype(np.float32)):
+        file = io.BytesIO()
+        Image.fromarray(deep).save(file, "TIFF")
+        with pytest.raises(Undecodable, match="pixel mode [IF] is not one of"):
+            decode(file.getvalue(), (8, 8, 1))
+
+
+def test_what_a_name_says_must_go_with_the_bytes_unless_the_recipe_takes_it():
+    png = encoded(np.zeros((8, 8, 1), np.uint8))
+    with pytest.raises(Undecodable, match=r"mislabelled: the name ends in \.jpg, the content is PNG"):
+        decode(png, (8, 8, 1), name="a/photo.JPG")
+    accepting = ImageOptions(mislabelled="accept")
+    assert decode(png, (8, 8, 1), accepting, "photo.jpg").shape == (8, 8, 1)
+    assert decode(png, (8, 8, 1), name="photo").shape == decode(png, (8, 8, 1), name="photo.2019").shape == (8, 8, 1)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_every_pixel_mode_becomes_the_channels_that_are_asked_for(mode):
+    source = Image.fromarray(np.full((6, 6, 3), (200, 40, 90), np.uint8)).convert(mode)
+    file = io.BytesIO()
+    source.save(file, "TIFF")
+    for channels, wanted in ((1, "L"), (3, "RGB")):
+        expected = np.asarray(source.convert(wanted)).reshape(6, 6, channels)
+        assert np.array_equal(decode(file.getvalue(), (6, 6, channels)), expected)
+
+
+def test_each_resize_rule_keeps_what_it_says():
+    wide = np.zeros((10, 20, 1), np.uint8)
+    wide[:, :2], wide[:, -2:], wide[:, 2:-2] = 255, 255, 100
+    stretched = decode(encoded(wide), (10, 10, 1), ImageOptions(resize="stretch"))
+    assert stretched[:, 0].min() > 200 and stretched[:, -1].min() > 200
+    fitted = decode(encoded(wide), (10, 10, 1), ImageOptions(resize="fit", fill=7))
+    assert (fitted[0] == 7).all() and (fitted[-1] == 7).all() and (fitted[5] > 90).all()
+    cropped = decode(encoded(wide), (10, 10, 1), ImageOptions(resize="crop"))
+    assert (cropped == 100).all()  # both ends stood over
+
+
+@given(IMAGES)
+def test_a_stored_png_gives_every_pixel_back(pixels):
+    assert np.array_equal(decode(encode(pixels, "png"), pixels.shape), pixels)
+
+
+@pytest.mark.parametrize("size", [(20000, 20000), (9000, 9000)])
+def test_what_is_too_large_is_refused_by_its_header_alone(size):
+    header = encoded(np.zeros((1, 1, 1), np.uint8))
+    forged = header[:16] + struct.pack(">II", *size) + header[24:29]
+    forged += struct.pack(">I", zlib.crc32(forged[12:29])) + header[33:]
+    tracemalloc.start()
+    with pytest.raises(Undecodable, match="pixels is more than|DecompressionBomb"):
+        decode(forged, (8, 8, 1))
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
 
 
 def test_an_image_is_turned_as_its_camera_says():

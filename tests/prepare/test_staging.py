@@ -21,7 +21,7 @@ from pipeline.prepare.columns import CONTENT, KEY, ORDER, RAW, REASON, RULE
 from pipeline.prepare.layout import FilePlan
 from pipeline.prepare.sketch import SAMPLE, category_sketch, number_sketch
 from pipeline.prepare.sketching import STATE, collect_merged, state_batch
-from pipeline.prepare.staging import sort_rows, write_aside
+from pipeline.prepare.staging import name_rows, write_aside
 from pipeline.prepare.tally import Tally, load_tally, merge_tallies
 from pipeline.schema import SAMPLE_ID, SPLITS
 from tests.prepare.conftest import many_rows, published, write_csv
@@ -57,6 +57,11 @@ def as_table(rows: list[tuple]) -> pa.Table:
     return pa.Table.from_arrays(
         [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), SCHEMA, strict=True)], schema=SCHEMA
     )
+
+
+def sort_rows(rows: pa.Table) -> pa.Table:
+    named, order = name_rows(rows)
+    return named.take(pa.array(order))
 
 
 @given(st.booleans().flatmap(staged_rows), st.randoms())

@@ -25,13 +25,9 @@ class Undecodable(ValueError):
 
 @dataclass(frozen=True)
 class Decoded:
-    """One raw value as it is staged.
-
-    `near`: 64 bits that differ in few places for values that look alike; None of a kind without such bits.
-    """
+    """One raw value as it is staged."""
 
     value: bytes | str
-    near: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,8 @@ class ContentFit:
     tensor: Tensor
     state: Any = None  # what `pack` needs besides; sent to every worker, so it has to be picklable (by Spark itself, never from a file)
     facts: dict[str, Any] = field(default_factory=dict)  # further fields of the manifest's `Prepared`
+    files: dict[str, str] = field(default_factory=dict)  # further files of the result: name -> text
+    files: dict[str, str] = field(default_factory=dict)  # further files of the result: name -> text
 
 
 class Kind(Protocol):
@@ -51,8 +49,8 @@ class Kind(Protocol):
     def row_bytes(self, column: Column) -> int:
         """About how many bytes one staged value takes; sizes the batches that Spark hands to Python."""
 
-    def decode(self, content: bytes, column: Column) -> Decoded:
-        """One raw value, staged. Raises Undecodable with the reason."""
+    def decode(self, content: bytes, column: Column, name: str = "") -> Decoded:
+        """One raw value, staged; `name` is the file's, if it has one. Raises Undecodable with the reason."""
 
     def count(self, values: pa.ChunkedArray, column: Column) -> list[list[int]]:
         """Rows of integers that add up over parts of the train rows, whatever the parts; [] if the kind counts nothing."""

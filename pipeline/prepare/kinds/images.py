@@ -14,6 +14,7 @@ from pipeline.prepare.kinds import decode_image
 from pipeline.prepare.kinds.base import ContentFit, Decoded
 from pipeline.schema import Tensor
 from pipeline.sections.data import Column
+from pipeline.sections.media import ImageOptions
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -30,8 +31,8 @@ class Images:
     def row_bytes(self, column: Column) -> int:
         return math.prod(shape_of(column))
 
-    def decode(self, content: bytes, column: Column) -> Decoded:
-        return Decoded(decode_image.decode(content, shape_of(column)).tobytes())
+    def decode(self, content: bytes, column: Column, name: str = "") -> Decoded:
+        return Decoded(decode_image.decode(content, shape_of(column), options_of(column), name).tobytes())
 
     def count(self, values: pa.ChunkedArray, column: Column) -> list[list[int]]:
         """For each channel: pixels, their sum, the sum of their squares."""
@@ -51,16 +52,26 @@ class Images:
         mean = tuple(total / rows for rows, total, _ in tally.totals)
         spread = [(rows * squares - total * total) / (rows * rows) for rows, total, squares in tally.totals]
         std = tuple(math.sqrt(variance) or 1.0 for variance in spread)
-        return ContentFit(Tensor(name=name, dtype="uint8", shape=shape_of(recipe.columns[name]), mean=mean, std=std))
+        column = recipe.columns[name]
+        store = options_of(column).store
+        encoding = None if store == "pixels" else store
+        return ContentFit(Tensor(name=name, dtype="uint8", shape=shape_of(column), mean=mean, std=std, encoding=encoding))
 
     def pack(self, values: pa.ChunkedArray, fitted: ContentFit) -> pa.Array:
-        return values.combine_chunks()
+        if fitted.tensor.encoding is None:
+            return values.combine_chunks()
+        store = fitted.tensor.encoding
+        return pa.array([decode_image.encode(self.unpack(value, fitted), store) for value in values.to_pylist()], pa.binary())
 
     def unpack(self, value: Any, fitted: ContentFit) -> NDArray[Any]:
         return np.frombuffer(value, np.uint8).reshape(fitted.tensor.shape)
 
     def repack(self, values: NDArray[Any], fitted: ContentFit) -> bytes:
         return values.tobytes()
+
+
+def options_of(column: Column) -> ImageOptions:
+    return column.image or decode_image.DEFAULTS
 
 
 def shape_of(column: Column) -> tuple[int, int, int]:
