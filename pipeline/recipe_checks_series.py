@@ -19,8 +19,17 @@ def find_window_problems(recipe: Recipe) -> list[Problem]:
     """Every contradiction of a recipe's windows with its other sections; none if it has no windows."""
     windows = recipe.windows
     if windows is None:
-        return []
+        return _skill_problems(recipe)
     return [*_column_problems(recipe), *_split_problems(recipe), *_other_problems(recipe)]
+
+
+def _skill_problems(recipe: Recipe) -> list[Problem]:
+    gate = recipe.register_.gate
+    text = "skill compares forecasts with naive ones; it goes with windows"
+    problems: list[Problem] = [(("register", "gate", "skill"), text)] if gate.skill is not None else []
+    if gate.versus_champion is not None and gate.versus_champion.metric == "skill":
+        problems.append((("register", "gate", "versus_champion", "metric"), text))
+    return problems
 
 
 def _column_problems(recipe: Recipe) -> list[Problem]:

@@ -345,17 +345,28 @@ class ErrorRange(Record):
     bias: float  # mean of predicted - true
 
 
-class Baseline(Record):
-    """The same answer for every row, as the train rows suggest it: their most frequent class, or their mean."""
+class StepError(Record):
+    """Of a forecast at one step of its horizon, in the target's raw unit."""
 
-    answer: str | float  # a class's label, or the mean in the label's raw unit
+    step: int  # from 1
+    target: int  # index into the windows' targets
+    mae: float
+    rmse: float
+    bias: float  # mean of predicted - true
+    naive_mae: float  # of the best naive forecast
+
+
+class Baseline(Record):
+    """What needs no model: the train rows' most frequent class, or their mean, for every row; of forecasts the best naive one."""
+
+    answer: str | float  # a class's label, the mean in the label's raw unit, or what the naive forecast takes
     metrics: dict[str, float]  # on the test split
 
 
 # Metrics of the test split by task, the one that a line has room for first. A regression's are in the label's raw unit.
 METRICS: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "log_loss"),
-    "regression": ("mae", "rmse", "r2", "median_absolute_error"),
+    "regression": ("mae", "rmse", "r2", "median_absolute_error", "skill"),  # skill of windows alone
 }
 LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse", "median_absolute_error"})
 
@@ -370,6 +381,8 @@ class Evaluated(Record):
     baseline: Baseline
     per_class: tuple[ClassMetrics, ...] = ()  # of a classification
     confusion: tuple[tuple[int, ...], ...] = ()  # of a classification: [true][predicted]
+    naive: dict[str, float] = {}  # of forecasts: mae of each naive one
+    steps: tuple[StepError, ...] = ()  # of forecasts
     ranges: tuple[ErrorRange, ...] = ()  # of a regression: tenths of the test rows by true value, fewer where values repeat
     report: str = "report.html"
 

@@ -75,6 +75,8 @@ def measured(found: Evaluated) -> str:
 
 def baseline(found: Evaluated) -> str:
     answer = {"classification": "the most frequent class", "regression": "the train mean"}[found.task]
+    if found.naive:
+        return f"{found.baseline.answer}: {rounded(found.baseline.metrics[found.headline])}"
     return f"always {answer}: {rounded(found.baseline.metrics[found.headline])}"
 
 

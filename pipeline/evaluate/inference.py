@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,12 @@ def predict_split(
     Args:
         found: a verified prepare result.
         split: which split.
-        model: inputs as the prepared tensor, (B, K) out: a logit for each class, or K = 1 scaled label.
+        model: inputs as the prepared tensor, (B, K) out: a logit for each class, or the K numbers of a scaled label.
         batch: rows at a time; decides memory and speed, not the result.
         meter: shows rows done.
 
     Returns:
-        Labels (N,) as prepared, and outputs (N, K).
+        Labels (N,) as prepared, or (N, K) of K numbers each, and outputs (N, K).
 
     Raises:
         DataError: another number of rows than the manifest says, outputs of another shape, or outputs that are not finite.
@@ -44,7 +45,8 @@ def predict_split(
         meter(done)
     check_num_rows(done, found, split)
     joined = np.concatenate(outputs)
-    check_outputs(joined, done, len(prepared(found.manifest).classes) or 1)
+    facts = prepared(found.manifest)
+    check_outputs(joined, done, len(facts.classes) or math.prod(facts.label_shape))
     return np.concatenate(labels), joined
 
 
@@ -76,7 +78,7 @@ def check_outputs(outputs: NDArray[np.floating[Any]], num_rows: int, num_outputs
     if outputs.shape != (num_rows, num_outputs):
         raise DataError(
             f"The model's outputs have shape {list(outputs.shape)}. Expected [{num_rows}, {num_outputs}]: one logit for each class of the "
-            "prepared data, or one number of a regression. Train on this data again: `pipeline train RECIPE --force`."
+            "prepared data, or each number of a regression's label. Train on this data again: `pipeline train RECIPE --force`."
         )
     finite = np.isfinite(outputs).all(axis=1)
     if not finite.all():

@@ -49,7 +49,7 @@ def evaluate(request: Request, data: Found, trained: Found, attempt: Attempt) ->
     with request.console.meter("evaluate", facts.splits["test"].rows) as meter:
         labels, outputs = inference.predict_split(data, "test", model, request.recipe.evaluate.batch, meter)
     evidence = Evidence(request.recipe, data, trained.manifest, rows.sample_ids(data, "test", labels))
-    judge = {"classification": judge_classifier, "regression": judge_regressor}[facts.task]
+    judge = judge_forecaster if facts.windows else {"classification": judge_classifier, "regression": judge_regressor}[facts.task]
     result, page = judge(evidence, labels, outputs, attempt.files / rows.PREDICTIONS)
     (attempt.files / result.report).write_text(page, encoding="utf-8")
     return Work(result.model_dump(mode="json"), {rows.PREDICTIONS: result.rows})
@@ -74,3 +74,19 @@ def judge_regressor(evidence: Evidence, labels: Labels, outputs: Outputs, predic
     result = regression.measure(true, predicted, mean=regression.train_mean(facts), confidence=options.confidence)
     rows.write_number_predictions(predictions, evidence.names, true, predicted)
     return result, report_regression.render(evidence, result, true, predicted)
+
+
+def judge_forecaster(evidence: Evidence, labels: Labels, outputs: Outputs, predictions: Path) -> tuple[Evaluated, str]:
+    from pipeline.evaluate import forecast, report_forecast, rows
+
+    windows = evidence.facts.windows
+    if windows is None:
+        raise TypeError("this data holds no windows")
+    history, shift = rows.read_history(evidence.data, "test")
+    shape = (-1, windows.horizon, len(windows.targets))
+    true, predicted = (forecast.to_raw_units(values.reshape(shape), shift, windows) for values in (labels, outputs))
+    naive = forecast.naive_forecasts(forecast.to_raw_units(history, shift, windows), windows)
+    found = forecast.Forecasts(true, predicted, naive)
+    result = forecast.measure(found, confidence=evidence.recipe.evaluate.confidence)
+    rows.write_forecasts(predictions, evidence.names, true, predicted, [target.column for target in windows.targets])
+    return result, report_forecast.render(evidence, result, found)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.attempt import Found
 from pipeline.errors import DataError
-from pipeline.schema import LABEL, SAMPLE_ID, SplitName, files_of, prepared
+from pipeline.schema import LABEL, LABEL_SHIFT, SAMPLE_ID, SplitName, files_of, prepared
 
 PREDICTIONS = "predictions.parquet"
 
@@ -30,18 +30,40 @@ def sample_ids(found: Found, split: SplitName, labels: NDArray[Any]) -> pa.Chunk
     Args:
         found: a verified prepare result.
         split: its split.
-        labels: (N,) as the feed gave them.
+        labels: (N,), or (N, K) of K numbers each, as the feed gave them.
 
     Raises:
         DataError: the files' own labels are not these, so names and predictions would not belong together.
     """
     table = read_columns(found, split, [SAMPLE_ID, LABEL])
-    if not np.array_equal(table.column(LABEL).to_numpy(), labels):
+    shape = prepared(found.manifest).label_shape
+    stored = unpack(table.column(LABEL), "float32", (-1,)) if shape else table.column(LABEL).to_numpy()
+    if not np.array_equal(stored, labels):
         raise DataError(
             f"The feed gave the {split} rows of {found.files} in another order than they are stored in: their labels differ. "
             "Expected the files' order. This is a defect of the feed; nothing was published."
         )
     return table.column(SAMPLE_ID)
+
+
+def unpack(column: pa.ChunkedArray, dtype: str, shape: Sequence[int]) -> NDArray[Any]:
+    """(N, *shape) of packed values."""
+    return np.frombuffer(b"".join(column.to_pylist()), dtype).reshape(len(column), *shape)
+
+
+def read_history(found: Found, split: SplitName) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Of a split's windows, file after file: (N, history, targets) in model units, and (N, targets, 2) LABEL_SHIFT if there is one."""
+    facts = prepared(found.manifest)
+    if facts.windows is None:
+        raise DataError(f"{found.files} holds no windows. Run `pipeline prepare RECIPE --force`.")
+    steps, targets, name = facts.windows.history, len(facts.windows.targets), facts.tensor.name
+    has_shift = facts.windows.scale == "history"
+    history, shifts = [], []
+    for entry in files_of(found.manifest, split):
+        table = pq.ParquetFile(found.files / entry.path).read([name, *([LABEL_SHIFT] if has_shift else [])])
+        history.append(unpack(table.column(name), facts.tensor.dtype, facts.tensor.shape)[:, :steps, :targets].copy())
+        shifts += [unpack(table.column(LABEL_SHIFT), "float32", (targets, 2))] if has_shift else []
+    return np.concatenate(history), np.concatenate(shifts) if has_shift else None
 
 
 def read_tensors(found: Found, split: SplitName, positions: Sequence[int]) -> NDArray[np.generic]:
@@ -101,3 +123,23 @@ def write_number_predictions(path: Path, names: pa.ChunkedArray, true: NDArray[n
     | `label`, `predicted` | double | in the label's raw unit; the metrics are of these |
     """
     pq.write_table(pa.table({SAMPLE_ID: names.cast(pa.string()), LABEL: true, "predicted": predicted}), path)
+
+
+def write_forecasts(
+    path: Path, names: pa.ChunkedArray, true: NDArray[np.float64], predicted: NDArray[np.float64], targets: Sequence[str]
+) -> None:
+    """One row for each window of the split, in its order.
+
+    | column | type | |
+    |---|---|---|
+    | `sample_id` | string | as in the prepared files: series @ last known time |
+    | `label`, `predicted` | list of horizon x targets doubles | step after step, in the targets' raw units |
+
+    The file's metadata key `targets` holds the names of the targets, as JSON.
+    """
+    columns = {
+        name: pa.FixedSizeListArray.from_arrays(np.ascontiguousarray(values).ravel(), values.shape[1] * values.shape[2])
+        for name, values in ((LABEL, true), ("predicted", predicted))
+    }
+    table = pa.table({SAMPLE_ID: names.cast(pa.string()), **columns})
+    pq.write_table(table.replace_schema_metadata({"targets": json.dumps(list(targets))}), path)

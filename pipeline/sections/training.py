@@ -88,7 +88,7 @@ class Limit(Section):
 class VersusChampion(Section):
     """The candidate may be worse than the registered champion by `max_drop` at most: lower, or higher where lower is better."""
 
-    metric: Literal["accuracy", "macro_f1", "log_loss", "mae", "rmse", "r2", "median_absolute_error"] = "accuracy"
+    metric: Literal["accuracy", "macro_f1", "log_loss", "mae", "rmse", "r2", "median_absolute_error", "skill"] = "accuracy"
     max_drop: NonNegativeFloat = 0.005  # in the metric's unit
 
 
@@ -102,6 +102,7 @@ class Gate(Section):
     rmse: Limit | None = None
     r2: Limit | None = None  # without a unit
     median_absolute_error: Limit | None = None
+    skill: Limit | None = None  # of windows: share of the best naive forecast's mae that the model does without
     versus_champion: VersusChampion | None = None
 
     @property
