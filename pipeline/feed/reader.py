@@ -16,6 +16,7 @@ from pipeline.attempt import Found
 from pipeline.errors import DataError
 from pipeline.feed.columns import LabelDtype, Rows, decode
 from pipeline.manifest import FileEntry
+from pipeline.progress import NOW
 from pipeline.schema import LABEL, WEIGHT, SplitName, Task, Tensor, files_of, prepared
 
 LABEL_DTYPES: dict[Task, LabelDtype] = {"classification": "int64", "regression": "float32"}  # a class index; a scaled number
@@ -58,6 +59,7 @@ class SplitReader:
         tables = read_tables(paths, columns, queued)
         try:
             for index, path in zip(order, paths, strict=True):
+                NOW.file = path.name
                 table = next(tables, None)
                 expected, received = self.files[index].rows, 0 if table is None else table.num_rows
                 if table is None or received != expected:

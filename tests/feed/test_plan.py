@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DataError
-from pipeline.feed.plan import Plan, Position, evaluation_share
+from pipeline.feed.plan import EvaluationPlan, Plan, Position, evaluation_share
 
 FILES = st.lists(st.integers(0, 60), min_size=1, max_size=20)
 
@@ -99,3 +99,70 @@ def test_more_ranks_than_lanes_are_refused():
 def test_the_order_of_a_file_is_a_permutation_of_its_rows():
     plan = Plan((7, 100), 10, 5, 3)
     assert np.array_equal(np.sort(plan.row_order(4, 1)), np.arange(100))
+
+
+# Files of up to a million rows and 64 ranks: rows are counted as ranges, never listed.
+WIDE_FILES = st.lists(st.one_of(st.integers(0, 3), st.integers(1, 1_000_000)), min_size=1, max_size=40)
+
+
+@st.composite
+def wide_plans(draw):
+    lanes, files = draw(st.integers(1, 64)), draw(WIDE_FILES)
+    share = sum(files) // lanes
+    assume(share >= 1)
+    batch = lanes * draw(st.integers(1, min(share, 5000)))
+    return Plan(tuple(files), batch, lanes, draw(st.integers(0, 2**31)))
+
+
+def ranges(segments):
+    """(file, begin, end) in the files' shuffled orders, sorted, touching ones joined."""
+    joined = []
+    for file, begin, end in sorted((segment.file, segment.begin, segment.end) for segment in segments):
+        if joined and joined[-1][0] == file and joined[-1][2] == begin:
+            joined[-1][2] = end
+        else:
+            joined.append([file, begin, end])
+    return joined
+
+
+def are_disjoint(parts):
+    return all(left[0] != right[0] or left[2] <= right[1] for left, right in zip(parts, parts[1:], strict=False))
+
+
+@settings(max_examples=1000)
+@given(wide_plans(), st.integers(0, 5), st.integers(1, 64))
+def test_ranges_of_any_size_are_disjoint_and_all_but_the_stated_rest(plan, epoch, size):
+    assume(size <= plan.lanes)
+    lanes = [plan.segments(epoch, lane) for lane in range(plan.lanes)]
+    served = [lane for rank in range(size) for lane in plan.lanes_of(rank, size)]
+    assert served == list(range(plan.lanes))
+    parts = sorted((segment.file, segment.begin, segment.end) for lane in lanes for segment in lane)
+    assert are_disjoint(parts)
+    assert all(0 <= begin < end <= plan.rows_per_file[file] for file, begin, end in parts)
+    rows = sum(end - begin for _, begin, end in parts)
+    assert rows == plan.num_steps * plan.global_batch and 0 <= plan.num_rows - rows < plan.global_batch + plan.lanes
+
+
+@settings(max_examples=1000)
+@given(wide_plans(), st.integers(0, 5), st.data())
+def test_a_position_splits_every_lane_into_what_was_and_what_is_left(plan, epoch, data):
+    step = data.draw(st.integers(0, plan.num_steps))
+    lane = data.draw(st.integers(0, plan.lanes - 1))
+    whole, rest = plan.segments(epoch, lane), plan.segments(epoch, lane, step)
+    assert sum(segment.end - segment.begin for segment in rest) == (plan.num_steps - step) * plan.rows_per_lane_batch
+    left = {(segment.file, segment.end) for segment in rest}
+    assert left <= {(segment.file, segment.end) for segment in whole}
+    assert [segment.file for segment in rest] == [segment.file for segment in whole][len(whole) - len(rest) :]
+
+
+@settings(max_examples=1000)
+@given(WIDE_FILES, st.integers(1, 5000), st.integers(1, 64))
+def test_padded_evaluation_takes_equal_steps_and_every_row_once(rows_per_file, batch, size):
+    plan = EvaluationPlan(tuple(rows_per_file), batch, size)
+    shares = [plan.share(rank) for rank in range(size)]
+    parts = ranges([segment for share in shares for segment in share])
+    assert parts == [[file, 0, count] for file, count in enumerate(rows_per_file) if count]
+    for rank, share in enumerate(shares):
+        rows = sum(segment.end - segment.begin for segment in share)
+        assert rows + plan.num_padded(rank) == plan.num_steps * batch and plan.num_padded(rank) >= 0
+    assert plan.num_steps == 0 or min(plan.num_padded(rank) for rank in range(size)) < batch
