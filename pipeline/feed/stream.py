@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from pipeline.errors import InfrastructureError
+from pipeline.progress import asking_for_rows
 
 Item = TypeVar("Item")
 
@@ -44,7 +45,10 @@ class Stream(Generic[Item]):
             InfrastructureError: none came within `timeout_s`.
             BaseException: whatever the producer raised.
         """
-        deadline = time.monotonic() + self._timeout_s
+        with asking_for_rows():
+            return self._next(time.monotonic() + self._timeout_s)
+
+    def _next(self, deadline: float) -> Item:
         while True:
             is_over = not self._thread.is_alive()  # looked at first: what it put before it ended is then in the queue
             try:
