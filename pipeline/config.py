@@ -20,7 +20,7 @@ from pipeline.sections.augment import Augment
 from pipeline.sections.base import Name, Section
 from pipeline.sections.data import CONTENT_KINDS, Audit, Column, Drift, Encode, Prepare, Scaling, Source, Split
 from pipeline.sections.feed import Feed
-from pipeline.sections.launch import Launch
+from pipeline.sections.launch import Launch, count_ranks
 from pipeline.sections.rules import Clean
 from pipeline.sections.series import Windows
 from pipeline.sections.training import Evaluate, Model, Register, Schedule, Train
@@ -65,8 +65,8 @@ class Recipe(Section):
 
     @property
     def digest(self) -> str:
-        """Identity of the request: the resolved recipe with every default, without what is only for `pipeline tune`."""
-        return digest_of({name: section for name, section in self.resolved().items() if name != "tune"})
+        """Identity of the request: the resolved recipe with every default, without what is only for `pipeline tune`, or where ranks run."""
+        return digest_of({name: section for name, section in self.resolved().items() if name not in ("tune", "launch")})
 
     def resolved(self) -> dict[str, Any]:
         return self.model_dump(mode="json", by_alias=True)
@@ -112,7 +112,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, source_exists: bool = Tru
 def check(document: recipe_file.Document, folder: Path, *, source_exists: bool = True) -> Recipe:
     """A frozen recipe of a document that was read from a file in `folder`; raises ConfigError like `load`."""
     try:
-        recipe = Recipe.model_validate_json(json.dumps(document.values))
+        recipe = Recipe.model_validate_json(json.dumps(count_ranks(document.values)))
     except ValidationError as error:
         raise ConfigError(config_errors.explain(error, Recipe, document)) from None
     recipe._folder = folder
@@ -127,7 +127,7 @@ def check(document: recipe_file.Document, folder: Path, *, source_exists: bool =
 
 
 def check_space(document: recipe_file.Document, tune: Tune, folder: Path, *, source_exists: bool) -> None:
-    """Every choice and both ends of every range are valid in the recipe as it is; raises ConfigError with the lines of those that are not."""
+    """Every choice and both ends of every range are valid in the recipe as it is; else ConfigError with the lines of those that are not."""
     problems = []
     for key, parameter in tune.parameters.items():
         place = document.place(("tune", "parameters", key))

@@ -46,6 +46,7 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
         *_source_problems(recipe),
         *_model_problems(recipe),
         *_task_problems(recipe),
+        *_launch_problems(recipe),
         *_tuning_problems(recipe),
     ]
 
@@ -101,7 +102,9 @@ def _feature_problems(recipe: Recipe) -> list[Problem]:
 
 
 def _augment_problems(recipe: Recipe) -> list[Problem]:
-    """Operations of another kind of data."""
+    """Operations of another kind of data, and a balance where there are no classes."""
+    if recipe.augment.balance is not None and (recipe.task != "classification" or recipe.windows is not None):
+        return [(("augment", "balance"), "balance is between the classes of a classification; this recipe has none")]
     kind = recipe.columns[recipe.content].kind if recipe.content else "window" if recipe.windows else "table"
     allowed = OPERATIONS_OF.get(kind, ())
     expected = f"expected one of {', '.join(allowed)}" if allowed else "it takes none"
@@ -261,4 +264,17 @@ def _tuning_problems(recipe: Recipe) -> list[Problem]:
     if tune.metric == "val_loss" and changed:
         text = f"val_loss means another thing in each trial, since {changed[0]} is part of the loss; take another metric"
         problems.append((("tune", "metric"), text))
+    return problems
+
+
+def _launch_problems(recipe: Recipe) -> list[Problem]:
+    """Ranks and places for them."""
+    slots, elastic = sum(count for _, count in recipe.launch.slots), recipe.launch.elastic
+    problems: list[Problem] = []
+    if slots and slots != recipe.train.ranks:
+        text = f"launch.hosts={recipe.launch.hosts} has places for {slots} ranks, train.ranks is {recipe.train.ranks}; leave train.ranks out"
+        problems.append((("launch", "hosts"), text))
+    if elastic is not None and elastic.min_ranks > recipe.train.ranks:
+        text = f"min_ranks={elastic.min_ranks} is more than train.ranks={recipe.train.ranks}, which is the most that ever run"
+        problems.append((("launch", "elastic", "min_ranks"), text))
     return problems

@@ -11,20 +11,21 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parent.parent
-STAGES = ("prepare", "feed", "train", "evaluate", "register")
-USES = {"train": {"feed"}, "evaluate": {"feed"}}  # which stage may import which
+STAGES = ("prepare", "feed", "train", "evaluate", "register", "tune")
+USES = {"train": {"feed"}, "evaluate": {"feed"}, "tune": {"prepare", "train"}}  # which stage may import which
 OWNERS = {  # library -> where it may be imported, as prefixes of module names
-    "pyspark": ("pipeline.prepare",),
+    "pyspark": ("pipeline.prepare", "pipeline.train.ranks_in_spark"),
     "petastorm": ("pipeline.feed.reader",),
-    "horovod": ("pipeline.train.horovod",),
+    "horovod": ("pipeline.train.horovod", "pipeline.train.rendezvous", "pipeline.train.ranks_in_spark"),
     "mlflow": ("pipeline.register.store",),
     "airflow": ("dags",),
+    "optuna": ("pipeline.tune",),
 }
 LIGHT = {  # the command may ask these without a job, since they make no result of a run
     "pipeline.prepare.combine",  # reads results that are there
     "pipeline.prepare.infer",  # looks at a few raw rows, before there is a recipe
 }
-HEAVY = ("tensorflow", "keras", "pyspark", "petastorm", "horovod.tensorflow", "mlflow", "sklearn", "matplotlib", "pandas")
+HEAVY = ("tensorflow", "keras", "pyspark", "petastorm", "horovod.tensorflow", "mlflow", "sklearn", "matplotlib", "pandas", "optuna")
 
 
 def modules(folder: str) -> Iterator[tuple[str, ast.Module]]:
@@ -55,6 +56,13 @@ def test_a_stage_imports_no_other_stage_but_the_feed():
             continue
         others = {other for module in imports(tree) if (other := stage_of(module)) and other != stage}
         assert others <= USES.get(stage, set()), f"{name} imports {others}"
+
+
+def test_tuning_reaches_what_it_drives_through_jobs_and_their_events():
+    for name, tree in modules("pipeline"):
+        if stage_of(name) == "tune":
+            reached = {module for module in imports(tree) if stage_of(module) in USES["tune"] and module.count(".") == 2}
+            assert reached <= {"pipeline.prepare.job", "pipeline.train.job", "pipeline.train.launch"}, f"{name} imports {reached}"
 
 
 def test_leaves_import_no_stage():

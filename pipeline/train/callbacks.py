@@ -89,16 +89,16 @@ class Progress(Callback):
 
 
 class ExactMetrics(Callback):
-    """Replaces the epoch's logs by exact ones and evaluates the validation split, each rank its share."""
+    """Replaces the epoch's logs by exact ones and evaluates the validation split, each rank its share, heard by `listeners`."""
 
-    def __init__(self, world: World, validation: tf.data.Dataset) -> None:
+    def __init__(self, world: World, validation: tf.data.Dataset, listeners: Sequence[keras.callbacks.Callback] = ()) -> None:
         super().__init__()
-        self.world, self.validation = world, validation
+        self.world, self.validation, self.listeners = world, validation, list(listeners)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = {} if logs is None else logs
         logs.update(sum_metrics(self.model, self.world))
-        self.model.evaluate(self.validation, verbose=0, return_dict=True)
+        self.model.evaluate(self.validation, verbose=0, return_dict=True, callbacks=self.listeners)
         logs.update({f"val_{name}": value for name, value in sum_metrics(self.model, self.world).items()})
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         if unusable := {name: value for name, value in logs.items() if not math.isfinite(value)}:

@@ -1,14 +1,12 @@
 """All that knows Horovod: plain collectives, and the Keras 3 optimizer that uses them. A one-process twin needs no Horovod.
 
-Horovod's own Keras layer speaks Keras 2 and is not used (horovod#4290). Imports are late: the launcher uses `rendezvous` and must
-not load TensorFlow.
+Horovod's own Keras layer speaks Keras 2 and is not used (horovod#4290). How ranks find each other is in rendezvous.py.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.train.stopwatch import Stopwatch
+from pipeline.train.vote import Vote
 
 if TYPE_CHECKING:
     import keras
-
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,8 @@ class World:
 
     rank: int = 0
     size: int = 1
-    stopwatch: Stopwatch = field(default_factory=Stopwatch, compare=False)  # of sums within the graph
+    stopwatch: Stopwatch = field(default_factory=Stopwatch, compare=False)  # of the sums of gradients
+    vote: Vote = field(default_factory=Vote, compare=False)  # to stop together
 
     def sum(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Sums over ranks, the same bits on every rank."""
@@ -66,7 +64,7 @@ class HorovodWorld(World):
     def sum_in_graph(self, gradients: Sequence[Any]) -> list[Any]:
         import horovod.tensorflow as hvd
 
-        return self.stopwatch.around(lambda tensors: list(hvd.grouped_allreduce(list(tensors), op=hvd.Sum)), gradients)
+        return list(hvd.grouped_allreduce(list(gradients), op=hvd.Sum))
 
     def from_rank_0(self, array: NDArray[Any]) -> NDArray[Any]:
         import horovod.tensorflow as hvd
@@ -118,31 +116,7 @@ def sum_gradients(gradients: Sequence[Any], world: World, share: float, *, compr
 
     dense = [tf.convert_to_tensor(gradient) * share for gradient in gradients if gradient is not None]
     sent = [tf.cast(gradient, tf.float16) for gradient in dense] if compress else dense
-    summed = iter([tf.cast(total, gradient.dtype) for total, gradient in zip(world.sum_in_graph(sent), dense, strict=True)])
+    *totals, votes = world.sum_in_graph([*sent, world.vote.ballot(sent[0].dtype)])
+    with tf.control_dependencies([world.vote.count(votes)]):
+        summed = iter([tf.cast(total, gradient.dtype) for total, gradient in zip(totals, dense, strict=True)])
     return [None if gradient is None else next(summed) for gradient in gradients]
-
-
-@contextmanager
-def rendezvous(size: int) -> Iterator[list[dict[str, str]]]:
-    """Serve the meeting point of `size` ranks on this host, on loopback, while the block runs.
-
-    Yields:
-        (size,) the environment variables that make a process rank 0, 1 … of this world.
-    """
-    from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
-    from horovod.runner.gloo_run import create_run_env_vars, create_slot_env_vars
-    from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
-    from horovod.runner.util.threads import in_thread
-
-    slots = get_host_assignments(parse_hosts(f"localhost:{size}"), size)
-    # Horovod's RendezvousServer listens on all interfaces and runs what a peer sends (CVE-2024-10190): loopback only.
-    server = RendezvousHTTPServer((LOOPBACK, 0), RendezvousHandler, 0)
-    server.init(slots)
-    thread = in_thread(server.serve_forever)
-    shared = create_run_env_vars(LOOPBACK, ["lo"], server.server_address[1])
-    try:
-        yield [{key: str(value) for key, value in {**shared, **create_slot_env_vars(slot)}.items()} for slot in slots]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -15,11 +15,13 @@ from pipeline.console import Meter
 from pipeline.errors import DataError
 from pipeline.feed.plan import Plan
 from pipeline.manifest import digest_of, sha256_of_file
-from pipeline.schema import Trained, files_of
+from pipeline.schema import Prepared, Trained, files_of
 from pipeline.stage import Outcome, Request, Work, run_stage, upstream
 from pipeline.train.feed_facts import budget_of, feed_facts
 from pipeline.train.launch import Event, launch
 from pipeline.train.rank_spec import Spec
+
+REPORT = "report.html"
 
 
 def run(request: Request) -> Outcome:
@@ -77,17 +79,31 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Path, atte
             logs=attempt.log,
             stall_timeout_s=settings.stall_timeout_s,
             on_event=partial(show, request, meter),
+            settings=request.recipe.launch,
         )
     record = json.loads((attempt.files / "history.json").read_text())
     feed = feed_facts(request.recipe, prepared, plan, record["history"])
     if feed.advice:
         request.console.warn(feed.advice)
-    trained = Trained(ranks=settings.ranks, global_batch=settings.global_batch, steps_per_epoch=plan.num_steps, feed=feed, **record)
+    trained = Trained(
+        ranks=settings.ranks, global_batch=settings.global_batch, steps_per_epoch=plan.num_steps, feed=feed, report=REPORT, **record
+    )
+    write_report(request, prepared, trained, attempt)
     return Work(trained.model_dump(mode="json"))
 
 
+def write_report(request: Request, prepared: Found, trained: Trained, attempt: Attempt) -> None:
+    from pipeline.train import report  # loads matplotlib
+
+    facts = Prepared.model_validate(prepared.manifest.facts)
+    page = report.render(request.recipe, facts, trained, run_id=request.run.run_id, started_at=attempt.started_at)
+    (attempt.files / REPORT).write_text(page)
+
+
 def show(request: Request, meter: Meter, event: Event) -> None:
-    """A rank's event, for a person."""
+    """A rank's event, for a person and for whoever watches."""
+    if request.watch is not None:
+        request.watch(event)
     if "warning" in event:
         request.console.warn(event["warning"])
     elif "metrics" in event:

@@ -1,136 +1,217 @@
-"""Starts ranks on this host, watches them, and ends them all as soon as one fails. Imports no TensorFlow."""
+"""Starts ranks, watches them, and ends them all as soon as one fails or none gets on. Imports no TensorFlow.
+
+Where ranks run is the only difference between a local run and a cluster: `ranks_here.py`, `ranks_over_ssh.py` and `ranks_in_spark.py`
+start and end them; what is below is the same for all.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import selectors
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.errors import ConfigError, DataError, InfrastructureError, Interrupted, LonghaulError, error_for_exit_code
-from pipeline.train.horovod import rendezvous
+from pipeline.sections.launch import Launch
+from pipeline.train.ranks_here import EVENTS_FD, RanksHere
+from pipeline.train.ranks_over_ssh import RanksOverSsh
+from pipeline.train.rendezvous import LOOPBACK, address_of, pick_interface, rendezvous
+from pipeline.train.verdict import Beat, Stall, Watchdog
 
-EVENTS_FD = "LONGHAUL_EVENTS_FD"  # a pipe on which ranks tell the launcher what happens, a JSON object a line
-GRACE_S = 5.0
+__all__ = ["EVENTS_FD", "Event", "Report", "launch"]
+
+STOP_GRACE_S = 25.0  # for a checkpoint; Slurm and Kubernetes kill 30 s after they asked
+SETTLE_S = 2.0  # after a failure: the rank that failed first may be heard of last
+LAST_LINES = 5  # of the failing rank's log, in the error
+VERDICT = "verdict.json"
 
 Event = dict[str, Any]
 
 
-def launch(arguments: Sequence[str], size: int, *, logs: Path, stall_timeout_s: int, on_event: Callable[[Event], None]) -> None:
+@dataclass
+class Report:
+    """What was seen of the ranks while they ran."""
+
+    stragglers: list[dict[str, Any]] = field(default_factory=list)
+    marks: dict[str, float] = field(default_factory=dict)  # rank 0's start: what was reached -> seconds since the launch
+
+
+class Crew(Protocol):
+    """Ranks that have been started somewhere."""
+
+    hosts: list[str]  # (size,) by rank
+
+    def poll(self) -> list[int | None]: ...
+    def receive(self, timeout_s: float) -> list[Event]: ...
+    def ask_to_stop(self) -> None: ...
+    def end(self) -> None: ...
+
+
+def launch(
+    arguments: Sequence[str],
+    size: int,
+    *,
+    logs: Path,
+    stall_timeout_s: int,
+    on_event: Callable[[Event], None],
+    settings: Launch | None = None,
+) -> Report:
     """Run `python <arguments>` as `size` ranks and wait for all.
 
     Args:
         arguments: after the interpreter, e.g. ["-m", "pipeline.train.rank", "spec.json"].
         size: ranks, >= 1; one rank runs without Horovod.
-        logs: folder for rank-0.log, rank-1.log …
-        stall_timeout_s: Horovod ends a rank whose collective waits longer for another rank.
-        on_event: called with every event that a rank sends.
+        logs: folder for rank-0.log, rank-1.log …, and for verdict.json.
+        stall_timeout_s: a rank that is silent, or gets on with nothing, for so long ends the job.
+        on_event: called with every event that a rank sends, heartbeats left out.
+        settings: where ranks run; on this machine if nothing is said.
 
     Raises:
-        LonghaulError: what the first failing rank failed with; the others are ended before it is raised.
+        LonghaulError: what the first failing rank failed with, or which rank held all others up; all ranks are ended before it is raised.
+        Interrupted: this process was told to stop; ranks had STOP_GRACE_S to save a checkpoint.
     """
+    settings = settings or Launch()
     with ExitStack() as stack:
-        worlds = stack.enter_context(rendezvous(size)) if size > 1 else [{}]
-        receive, send = os.pipe()
-        events = stack.enter_context(os.fdopen(receive, "rb", buffering=0))
-        ranks = stack.enter_context(started(arguments, worlds, size, send, logs, stall_timeout_s))
-        os.close(send)
-        errors = watch(ranks, events.fileno(), on_event)
-        codes = [rank.poll() for rank in ranks]
+        crew = start(stack, arguments, size, logs, stall_timeout_s, settings)
+        watched = Watch(crew, Watchdog(crew.hosts, stall_timeout_s, time.monotonic()), logs, on_event)
+        try:
+            watched.until_over()
+        except Interrupted:
+            watched.stop()
+            raise
+        codes = crew.poll()
         if any(codes):
-            end(ranks)
-            raise verdict(codes, errors, logs)
+            crew.end()
+            raise watched.verdict(codes)
+        return watched.report
 
 
-@contextmanager
-def started(
-    arguments: Sequence[str], worlds: Sequence[Mapping[str, str]], size: int, send: int, logs: Path, stall_timeout_s: int
-) -> Iterator[list[subprocess.Popen[bytes]]]:
-    ranks: list[subprocess.Popen[bytes]] = []
-    try:
-        for rank, world in enumerate(worlds):
-            environment = {**os.environ, **thread_limits(size), **stall_limits(stall_timeout_s), **world, EVENTS_FD: str(send)}
-            with (logs / f"rank-{rank}.log").open("ab") as log:
-                command = [sys.executable, *arguments]
-                ranks.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[send]))
-        yield ranks
-    finally:
-        end(ranks)
+def start(stack: ExitStack, arguments: Sequence[str], size: int, logs: Path, stall_timeout_s: int, settings: Launch) -> Crew:
+    """The ranks, and what they need for as long as `stack` is open; they are ended with it."""
+    shared = limits(stall_timeout_s) | ({"HOROVOD_AUTOTUNE": "1"} if settings.autotune else {})
+    crew: Crew
+    if settings.spark:
+        from pipeline.train.ranks_in_spark import RanksInSpark
+
+        crew = RanksInSpark(arguments, size, logs, interfaces=settings.interfaces, environment=shared)
+    elif settings.hosts:
+        is_alone = [name for name, _ in settings.slots] == ["localhost"]
+        address = LOOPBACK if is_alone else address_of(pick_interface(settings.interfaces))
+        worlds = stack.enter_context(rendezvous(settings.slots, address))
+        crew = RanksOverSsh(
+            arguments,
+            settings.slots,
+            [{**shared, **world} for world in worlds],
+            logs,
+            interfaces=() if is_alone else settings.interfaces,
+            ssh_config=settings.ssh_config,
+            silence_s=max(10.0, min(60.0, float(stall_timeout_s))),
+        )
+    else:
+        worlds = stack.enter_context(rendezvous([("localhost", size)])) if size > 1 else [{}]
+        crew = RanksHere(arguments, [{**shared, **world} for world in worlds], logs)
+    stack.callback(crew.end)
+    return crew
 
 
-def thread_limits(size: int) -> dict[str, str]:
-    """Ranks share the cores; a rank that starts a thread for every core slows all others."""
-    threads = str(max(1, (os.cpu_count() or 1) // size))
+def limits(stall_timeout_s: int) -> dict[str, str]:
+    """Horovod's own limits lie beyond ours, since it does not say for which rank it waited; its shutdown time must exceed its check."""
     return {
-        "OMP_NUM_THREADS": threads,
-        "TF_NUM_INTRAOP_THREADS": threads,
-        "TF_NUM_INTEROP_THREADS": "2",
-        "TF_CPP_MIN_LOG_LEVEL": "1",
-        "PYTHONFAULTHANDLER": "1",
-        "PYTHONUNBUFFERED": "1",
+        "HOROVOD_STALL_CHECK_TIME_SECONDS": str(stall_timeout_s + 30),
+        "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(2 * stall_timeout_s + 60),
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": str(2 * stall_timeout_s + 60),
     }
 
 
-def stall_limits(timeout_s: int) -> dict[str, str]:
-    """Horovod only warns of a stalled rank unless told to end; the shutdown time must exceed the check time."""
-    return {"HOROVOD_STALL_CHECK_TIME_SECONDS": str(max(1, timeout_s // 2)), "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(timeout_s)}
+@dataclass
+class Watch:
+    """Ranks at work, and what they have told."""
 
+    crew: Crew
+    watchdog: Watchdog
+    logs: Path
+    on_event: Callable[[Event], None]
+    errors: dict[int, str] = field(default_factory=dict)  # rank -> what it failed with
+    report: Report = field(default_factory=Report)
+    began: float = field(default_factory=time.monotonic)
 
-def watch(ranks: Sequence[subprocess.Popen[bytes]], events: int, on_event: Callable[[Event], None]) -> dict[int, str]:
-    """Until all ranks have ended well or one has not: pass on events. Returns the errors that ranks told: rank -> message."""
-    errors: dict[int, str] = {}
-    pending = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(events, selectors.EVENT_READ)
+    def until_over(self) -> None:
+        """Until all ranks have ended well or one has not. Raises InfrastructureError for a stall."""
+        failed_at: float | None = None
         while True:
-            codes = [rank.poll() for rank in ranks]
-            is_over = any(codes) or all(code == 0 for code in codes)
-            while selector.select(timeout=0 if is_over else 0.1) and (chunk := os.read(events, 65536)):
-                *lines, pending = (pending + chunk).split(b"\n")
-                for event in map(json.loads, lines):
-                    if "error" in event:
-                        errors[event["rank"]] = event["error"]
-                    else:
-                        on_event(event)
+            codes = self.crew.poll()
+            now = time.monotonic()
+            if any(codes) and failed_at is None:
+                failed_at = now
+            is_clear = any(code in CLEAR or (code or 0) < 0 for code in codes)
+            is_over = all(code is not None for code in codes) or (failed_at is not None and (is_clear or now - failed_at > SETTLE_S))
+            while events := self.crew.receive(0 if is_over else 0.1):
+                for event in events:
+                    self.hear(event)
             if is_over:
-                return errors
-            time.sleep(0.05)
+                self.report.stragglers = self.watchdog.stragglers()
+                return
+            if failed_at is None and (stall := self.watchdog.stall(now)):
+                raise self.stalled(stall)
+            time.sleep(0.02)
+
+    def hear(self, event: Event) -> None:
+        if "beat" in event:
+            self.watchdog.hear(Beat(**event["beat"]), time.monotonic())
+        elif "mark" in event:
+            self.report.marks.setdefault(event["mark"], round(time.monotonic() - self.began, 3))
+        elif "error" in event:
+            self.errors[event["rank"]] = event["error"]
+        else:
+            self.on_event(event)
+
+    def stop(self) -> None:
+        """Let ranks save a checkpoint and end by themselves."""
+        self.crew.ask_to_stop()
+        deadline = time.monotonic() + STOP_GRACE_S
+        while None in self.crew.poll() and time.monotonic() < deadline:
+            for event in self.crew.receive(0.1):
+                self.hear(event)
+
+    def stalled(self, stall: Stall) -> InfrastructureError:
+        path = self.logs / VERDICT
+        path.write_text(json.dumps(stall.as_record(), indent=1) + "\n")
+        return InfrastructureError(
+            f"{stall.line()} All ranks were ended; {path} says the same as JSON. "
+            "Run the same command again: training goes on from its last checkpoint."
+        )
+
+    def verdict(self, codes: Sequence[int | None]) -> LonghaulError | Interrupted:
+        """The error of the rank that failed first; ranks that a peer's death took along come last."""
+        blamed = [rank for rank, code in enumerate(codes) if code in CLEAR]
+        blamed += [rank for rank, code in enumerate(codes) if code is not None and code < 0]
+        blamed += [rank for rank, code in enumerate(codes) if code]
+        lost = getattr(self.crew, "lost", lambda rank: None)
+        for rank, code in enumerate(codes):
+            if code and (reason := lost(rank)):
+                return self.stalled(self.watchdog.lost(rank, reason, time.monotonic()))
+        rank, code = blamed[0], codes[blamed[0]] or 0
+        log = self.logs / f"rank-{rank}.log"
+        if code in CLEAR or code == InfrastructureError.exit_code:
+            if rank in self.errors:
+                return error_for_exit_code(code, self.errors[rank])
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        where = "" if self.crew.hosts[rank] == "localhost" else f" on {self.crew.hosts[rank]}"
+        told = f" {self.errors[rank]}" if rank in self.errors else ""
+        return InfrastructureError(
+            f"Rank {rank} of {len(codes)}{where} {how}; the other ranks were ended.{told}{last_lines(log)} Log: {log}. "
+            "Run the same command again: training goes on from its last checkpoint."
+        )
 
 
-def end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask every living rank to end, then make it."""
-    for rank in ranks:
-        if rank.poll() is None:
-            rank.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + GRACE_S
-    for rank in ranks:
-        try:
-            rank.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            rank.kill()
-            rank.wait()
+CLEAR = (ConfigError.exit_code, DataError.exit_code, Interrupted.exit_code)  # ends whose reason the rank itself knows
 
 
-def verdict(codes: Sequence[int | None], errors: Mapping[int, str], logs: Path) -> LonghaulError | Interrupted:
-    """The error of the rank that failed first; ranks that a peer's death took along come last."""
-    blamed = [rank for rank, code in enumerate(codes) if code in (ConfigError.exit_code, DataError.exit_code)]
-    blamed += [rank for rank, code in enumerate(codes) if code is not None and code < 0]
-    blamed += [rank for rank, code in enumerate(codes) if code]
-    rank, code = blamed[0], codes[blamed[0]] or 0
-    if rank in errors:
-        return error_for_exit_code(code, errors[rank])
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    log = logs / f"rank-{rank}.log"
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    last = f" Its last line: {lines[-1][:300]}" if lines else ""
-    return InfrastructureError(
-        f"Rank {rank} of {len(codes)} {how}; the other ranks were ended.{last} Log: {log}. "
-        "Run the same command again: training goes on from its last checkpoint."
-    )
+def last_lines(log: Path) -> str:
+    """The end of a rank's log, for an error message."""
+    lines = [line.rstrip()[:300] for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+    return " Its last lines:" + "".join(f"\n    {line}" for line in lines[-LAST_LINES:]) + "\n" if lines else ""

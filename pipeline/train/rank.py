@@ -21,10 +21,11 @@ import tensorflow as tf
 from pipeline import user_code
 from pipeline.attempt import Found, read_published
 from pipeline.config import Recipe
-from pipeline.errors import DataError, LonghaulError
+from pipeline.errors import DataError, Interrupted, LonghaulError
 from pipeline.feed.dataset import TrainingFeed, evaluation_dataset
 from pipeline.feed.plan import Plan, Position
 from pipeline.feed.reader import SplitReader
+from pipeline.progress import NOW
 from pipeline.schema import Prepared, prepared
 from pipeline.sections.training import Train
 from pipeline.train import checkpoint as checkpoints
@@ -32,11 +33,14 @@ from pipeline.train.build import build_model, compile_model, vary_random_numbers
 from pipeline.train.callbacks import Checkpoints, ExactMetrics, News, OneTraining, Progress, RankZeroDecides
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.feed_watch import FeedWatch
+from pipeline.train.heartbeat import StopRequest, beat, listen
 from pipeline.train.horovod import World, all_reduce_gradients, detect_world
-from pipeline.train.launch import EVENTS_FD
 from pipeline.train.normalisation import synchronise
 from pipeline.train.objective import make_optimizer
+from pipeline.train.pace import Pace
+from pipeline.train.pulse import Alive, Pulse, StopsTogether, saving
 from pipeline.train.rank_spec import Spec
+from pipeline.train.ranks_here import EVENTS_FD
 from pipeline.train.watch import (
     CsvHistory,
     MovingAverage,
@@ -55,11 +59,18 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixe
 
 def main(arguments: Sequence[str]) -> int:
     end_with_parent()
-    world = World()
+    world, stop, rank = World(), StopRequest(), int(os.environ.get("HOROVOD_RANK", "0"))
+    listen(stop)
+    beat(tell, rank, stop)
+    mark("imported", rank)
     try:
         world = detect_world()
-        train(Spec.read(Path(arguments[0])), world)
+        mark("met", rank)
+        train(Spec.read(Path(arguments[0])), world, stop)
     except LonghaulError as error:
+        tell({"rank": world.rank, "error": str(error)})
+        return error.exit_code
+    except Interrupted as error:
         tell({"rank": world.rank, "error": str(error)})
         return error.exit_code
     except Exception as error:
@@ -74,6 +85,12 @@ def end_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def mark(name: str, rank: int) -> None:
+    """What rank 0 has reached on its way to the first step."""
+    if rank == 0:
+        tell({"mark": name})
+
+
 def tell(event: Mapping[str, Any]) -> None:
     """A line to the launcher, if there is one; texts are cut so that a pipe takes the line whole (4,096 bytes)."""
     descriptor = os.environ.get(EVENTS_FD)
@@ -82,18 +99,20 @@ def tell(event: Mapping[str, Any]) -> None:
         os.write(int(descriptor), (json.dumps(short, ensure_ascii=False) + "\n").encode())
 
 
-def train(spec: Spec, world: World) -> None:
+def train(spec: Spec, world: World, stop: StopRequest) -> None:
     """Train to the end from the newest checkpoint, or from the start; rank 0 writes the model and what happened."""
     recipe = Recipe.model_validate_json(json.dumps(spec.recipe))
     recipe._folder = Path(spec.folder)
+    NOW.in_reduce, NOW.num_reduces = (lambda: world.stopwatch.is_running), (lambda: world.stopwatch.times)
     found = open_prepared(Path(spec.prepared), spec.prepared_digest)
     make_deterministic(recipe.train.seed)
     keras.mixed_precision.set_global_policy(POLICIES[recipe.train.precision])
     reader = SplitReader.open(found, "train")
     training = begin(recipe, prepared(found.manifest), reader, world, Path(spec.checkpoints))
+    mark("model built", world.rank)
     feed = make_feed(training, reader)
     validation = evaluation_dataset(found, "validation", recipe.train.global_batch, rank=world.rank, size=world.size)
-    fit(training, feed, make_callbacks(training, feed, validation, Path(spec.checkpoints), Path(spec.output)))
+    fit(training, feed, make_callbacks(training, feed, validation, Path(spec.checkpoints), Path(spec.output), stop))
     if world.rank == 0:
         save_model(training, Path(spec.output))
 
@@ -187,28 +206,35 @@ def make_feed(training: Training, reader: SplitReader) -> TrainingFeed:
     return TrainingFeed(reader, training.plan, recipe.feed, world.rank, world.size, start, recipe.train.epochs)
 
 
-def make_callbacks(training: Training, feed: TrainingFeed, validation: tf.data.Dataset, folder: Path, output: Path) -> OneTraining:
+def make_callbacks(
+    training: Training, feed: TrainingFeed, validation: tf.data.Dataset, folder: Path, output: Path, stop: StopRequest
+) -> OneTraining:
     """In the order that callbacks.py asks for."""
     watch = FeedWatch(training.world, feed.clock)
     settings, world, stopping, history = training.recipe.train, training.world, training.stopping, training.history
-    progress = Progress(training.plan.num_steps, training.resumed)
+    plan = training.plan
+    progress = Progress(plan.num_steps, training.resumed)
     before, after = make_watchers(training.recipe, world, output, history)
     average = [MovingAverage()] if settings.optimizer.ema is not None else []
     saver = Checkpoints(world, folder, progress, settings.checkpoint_steps, stopping, before, history)
     saver.resumed = training.resumed
+    saving(saver)
     order = [
         progress,
+        Pulse(world, progress, partial(mark, rank=world.rank)),
         *average,
         watch,
-        ExactMetrics(world, validation),
+        ExactMetrics(world, validation, [Alive()]),
         *before,
         *([stopping] if stopping else []),
         News(tell if world.rank == 0 else lambda event: None, watch, history, progress),
+        Pace(world, progress, watch, plan.rows_per_lane_batch * len(plan.lanes_of(world.rank, world.size)), history),
         *after,
         RankZeroDecides(world),
         *(callback.resume for callback in average),
         SameWeights(world),
         saver,
+        StopsTogether(world, stop, progress, saver),
     ]
     return OneTraining(order, training.model, epochs=settings.epochs, steps=training.plan.num_steps, verbose=0)
 

@@ -1,0 +1,95 @@
+"""Ranks as processes of this machine: started, heard, asked to stop, ended. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+EVENTS_FD = "LONGHAUL_EVENTS_FD"  # a pipe on which ranks tell what happens, a JSON object a line
+
+Event = dict[str, Any]
+
+
+class RanksHere:
+    """Processes `python <arguments>`, one for each of `worlds`. They die with this process.
+
+    Args:
+        arguments: after the interpreter, e.g. ["-m", "pipeline.train.rank", "spec.json"].
+        worlds: (local size,) environment variables that tell each process which rank it is.
+        logs: folder for rank-0.log, rank-1.log …, by the rank's number over all hosts.
+    """
+
+    def __init__(self, arguments: Sequence[str], worlds: Sequence[Mapping[str, str]], logs: Path) -> None:
+        self.hosts = ["localhost"] * len(worlds)
+        self.numbers = [int(world.get("HOROVOD_RANK", "0")) for world in worlds]
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._pending = b""
+        self._events, send = os.pipe()
+        try:
+            for number, world in zip(self.numbers, worlds, strict=True):
+                environment = {**os.environ, **thread_limits(len(worlds)), **world, EVENTS_FD: str(send)}
+                with (logs / f"rank-{number}.log").open("ab") as log:
+                    command = [sys.executable, *arguments]
+                    self.processes.append(
+                        subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[send])
+                    )
+        except BaseException:
+            self.end()
+            raise
+        finally:
+            os.close(send)
+
+    def poll(self) -> list[int | None]:
+        """Exit codes in the order of `worlds`; negative for a signal, None for a rank that runs."""
+        return [process.poll() for process in self.processes]
+
+    def receive(self, timeout_s: float) -> list[Event]:
+        """What ranks have told since the last call; waits for the first of it, at most so long."""
+        if self._events < 0 or not select.select([self._events], [], [], timeout_s)[0]:
+            return []
+        chunk = os.read(self._events, 1 << 16)
+        if not chunk:  # all ranks have ended
+            time.sleep(min(timeout_s, 0.05))
+            return []
+        *lines, self._pending = (self._pending + chunk).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def ask_to_stop(self) -> None:
+        """Ranks that train save a checkpoint and end with 143; others end at once."""
+        for process in self.processes:
+            if process.poll() is None:
+                with suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """No rank is left afterwards, stopped ones included."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+        for process in self.processes:
+            process.wait()
+        if self._events >= 0:
+            os.close(self._events)
+            self._events = -1
+
+
+def thread_limits(size: int) -> dict[str, str]:
+    """Ranks share the cores; a rank that starts a thread for every core slows all others."""
+    threads = str(max(1, (os.cpu_count() or 1) // size))
+    return {
+        "OMP_NUM_THREADS": threads,
+        "TF_NUM_INTRAOP_THREADS": threads,
+        "TF_NUM_INTEROP_THREADS": "2",
+        "TF_CPP_MIN_LOG_LEVEL": "1",
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
