@@ -25,6 +25,7 @@ from pipeline.register import job as register_job
 from pipeline.stage import Outcome, Request
 from pipeline.summary import describe_outcome, print_stage, print_summary
 from pipeline.train import job as train_job
+from pipeline.tune import job as tune_job
 
 JOBS: dict[Stage, Callable[[Request], Outcome]] = {
     "prepare": prepare_job.run,
@@ -218,6 +219,26 @@ def plan(
     console.rich.print(feed_job.table(found))
     for line in others:
         console.line(line)
+    if as_json:
+        print(json.dumps(found), flush=True)
+
+
+@app.command(
+    epilog="Examples:\n\n- `pipeline tune conf/iris.yaml`, with a section `tune` in the recipe\n\n"
+    "- `pipeline tune conf/iris.yaml --workers 2`\n\n"
+    "- `pipeline tune conf/iris.yaml --set tune.trials=40` (goes on with the search, for more trials)\n\n"
+    "- `pipeline tune conf/iris.yaml --json | jq .best.parameters`"
+)
+def tune(
+    recipe: RecipePath,
+    root: Root = Path("runs"),
+    overrides: Overrides = None,
+    workers: Annotated[int, typer.Option(help="Trials at a time on this machine, each with all of its ranks.", min=1)] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Search the recipe's `tune` space on validation rows; write a report and the best recipe. The same command goes on after a stop."""
+    console = Console(2 if as_json else 1)
+    found = tune_job.run(tune_job.Asked(recipe, root, tuple(overrides or ()), workers), console)
     if as_json:
         print(json.dumps(found), flush=True)
 

@@ -32,6 +32,7 @@ class Request:
     run: Run
     console: Console
     force: bool = False
+    watch: Callable[[dict[str, Any]], None] | None = None  # hears every event of a training's ranks; what it raises ends them
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class Tune(Section):
     @classmethod
     def is_of_the_validation_split(cls, metric: str) -> str:
         if not metric.startswith("val_"):
-            raise ValueError("trials are compared on the validation split: expected a metric that begins with val_; test rows are never read")
+            raise ValueError("trials are compared on the validation split: expected a metric that begins with val_; test rows are not read")
         return metric
 
     @model_validator(mode="after")
