@@ -29,6 +29,8 @@ def names(recipe: Recipe) -> set[str]:
         return set(ALWAYS | OF_WINDOWS)
     kinds = {column.kind for column in recipe.columns.values() if column.role == "feature"}
     content = next((OF_CONTENT[kind] for kind in OF_CONTENT if kind in kinds), None)
+    if any(column.text and column.text.tokens.method == "none" for column in recipe.columns.values()):
+        return set(ALWAYS)  # the text itself, for a model that cuts it
     return set(ALWAYS | (OF_TABLES if content is None else content))
 
 
@@ -45,6 +47,7 @@ def values(facts: Prepared) -> dict[str, Any]:
         "pixel_mean": facts.tensor.mean,
         "pixel_std": facts.tensor.std,
         "num_samples": shape[0] if shape else 1,
+        "sample_rate": facts.tensor.sample_rate,
         "sequence_length": facts.vocabulary.max_tokens if facts.vocabulary else None,
         "vocabulary_size": facts.vocabulary.size if facts.vocabulary else None,
         "sequence_shape": shape,

@@ -42,7 +42,9 @@ def fit(
     times = tuple(TimeEncoder(column=name, cycles=recipe.columns[name].cycles) for name in recipe.names("time"))
     content = KINDS[layout.column.kind].fit(spark, recipe, tally, work) if layout.column else None
     tensor = content.tensor if content else features_tensor(scalers, [*encoders, *times])
-    packing = Packing(layout, tensor, classes, target, scalers, encoders, times, slices, recipe.augment, content)
+    packing = Packing(
+        layout, tensor, classes, target, scalers, encoders, times, slices, recipe.augment, content, class_copies(recipe, tally, classes)
+    )
     names = [scaler.column for scaler in scalers] + [name for found in encoders for name in feature_names(found)]
     names += [name for found in times for name in time_names(found)]
     statistics = {name: summarise(sketch) for name, sketch in tally.sketches.items()}
@@ -55,6 +57,12 @@ def number_scaler(recipe: Recipe, tally: Tally, name: str) -> NumberScaler:
     if not isinstance(sketch, NumberSketch):
         raise TypeError(f"column {name} holds no numbers")
     return fit_scaler(name, recipe.normalize.get(name, "standard"), sketch)
+
+
+def class_copies(recipe: Recipe, tally: Tally, classes: Sequence[str]) -> tuple[int, ...]:
+    """Of a balanced recipe: copies of each train row of every class."""
+    counts = tally.labels.get("train", {})
+    return recipe.augment.copies_of([counts.get(name, 0) for name in classes]) if recipe.augment.balance else ()
 
 
 def features_tensor(scalers: Sequence[NumberScaler], encoders: Sequence[CategoryEncoder | TimeEncoder]) -> Tensor:

@@ -222,13 +222,20 @@ def rows_out(recipe: Recipe, tally: Tally) -> int:
 
 
 def plan(recipe: Recipe, tally: Tally, packing: Packing | WindowPacking) -> list[FilePlan]:
-    copies = {"train": 1 + recipe.augment.copies}
+    copies = {"train": 1 + max([recipe.augment.copies, *train_copies(recipe, tally).values()])}
     return plan_files(
         {name: {int(partition): count for partition, count in parts.items()} for name, parts in tally.staged.items()},
         row_bytes={name: packing.tensor.row_bytes * copies.get(name, 1) for name in SPLITS},
         file_bytes=recipe.prepare.file_mb << 20,
         min_files=recipe.prepare.min_files,
     )
+
+
+def train_copies(recipe: Recipe, tally: Tally) -> dict[str, int]:
+    """Of a balanced recipe: copies of each train row, by its label."""
+    labels = tally.labels.get("train", {})
+    names = sorted(labels)
+    return dict(zip(names, recipe.augment.copies_of([labels[name] for name in names]), strict=True)) if recipe.augment.balance else {}
 
 
 def split_facts(tally: Tally, name: SplitName, rows: int) -> SplitFacts:
@@ -254,7 +261,10 @@ def account(recipe: Recipe, tally: Tally, splits: dict[SplitName, SplitFacts]) -
         augmented=sum(split.rows - split.sources for split in splits.values()),
     )
     dropped, quarantined = sum(accounting.dropped.values()), sum(tally.quarantined.values()) - tally.windows["gaps"]  # gaps are no rows
-    expected = {name: splits[name].sources * (1 + (recipe.augment.copies if name == "train" else 0)) for name in SPLITS}
+    copies = train_copies(recipe, tally)
+    added = sum(tally.labels["train"][name] * number for name, number in copies.items())
+    added = added if copies else splits["train"].sources * recipe.augment.copies
+    expected = {name: splits[name].sources + (added if name == "train" else 0) for name in SPLITS}
     written = {name: splits[name].rows for name in SPLITS}
     if accounting.rows_in != accounting.rows_out + dropped or expected != written or quarantined != dropped:
         raise DataError(

@@ -32,24 +32,26 @@ class Packing:
     slices: tuple[str, ...]
     augment: Augment
     content: ContentFit | None = None  # what the kind of layout.content fitted
+    class_copies: tuple[int, ...] = ()  # of a balanced recipe: copies of each train row of a class
 
 
 def pack(rows: pa.Table, split: SplitName, packing: Packing) -> pa.Table:
     """Prepared rows of one split, in the order given; each train row is followed by its augmented copies."""
     sample_ids = rows[SAMPLE_ID].to_pylist()
-    labels, copies = labels_of(rows, packing), packing.augment.copies if split == "train" else 0
+    labels = labels_of(rows, packing)
+    copies = copies_of(labels, packing) if split == "train" else np.zeros(len(labels), np.int64)
     if packing.layout.content and packing.layout.column and packing.content:
         values = rows[packing.layout.content]
-        if copies:
-            values, sample_ids = with_copies(values, sample_ids, packing, packing.content)
+        if copies.any():
+            values, sample_ids = with_copies(values, sample_ids, copies.tolist(), packing, packing.content)
         packed, labels = KINDS[packing.layout.column.kind].pack(values, packing.content), np.repeat(labels, copies + 1)
     else:
         found = tables.Rows(pack_features(rows, split, packing), labels)
-        if copies:
-            found, sample_ids = tables.with_copies(found, sample_ids, parts_of(packing), packing.augment)
+        if copies.any():
+            most = packing.augment.model_copy(update={"copies": int(copies.max())})
+            found, sample_ids = fewer(*tables.with_copies(found, sample_ids, parts_of(packing), most), copies)
         packed, labels = packed_array(found.features), found.label
-    times = copies + 1
-    slices = {name: pa.array(np.repeat(as_text(rows, name, packing.layout), times), pa.string()) for name in packing.slices}
+    slices = {name: pa.array(np.repeat(as_text(rows, name, packing.layout), copies + 1), pa.string()) for name in packing.slices}
     return pa.table(
         {
             SAMPLE_ID: pa.array(sample_ids, pa.string()),
@@ -59,6 +61,21 @@ def pack(rows: pa.Table, split: SplitName, packing: Packing) -> pa.Table:
             **slices,
         }
     )
+
+
+def copies_of(labels: NDArray[np.generic], packing: Packing) -> NDArray[np.int64]:
+    """(R,) copies of each train row."""
+    if packing.class_copies:
+        return np.asarray(packing.class_copies, np.int64)[labels.astype(np.int64)]
+    return np.full(len(labels), packing.augment.copies, np.int64)
+
+
+def fewer(found: tables.Rows, names: list[str], copies: NDArray[np.int64]) -> tuple[tables.Rows, list[str]]:
+    """Of rows that all have as many copies as any, those that each is to have."""
+    most = int(copies.max())
+    is_wanted = (np.arange(most + 1)[None, :] <= copies[:, None]).ravel()
+    kept = tables.Rows(found.features[is_wanted], found.label[is_wanted])
+    return kept, [name for name, wanted in zip(names, is_wanted.tolist(), strict=True) if wanted]
 
 
 def numbers_of(rows: pa.Table) -> NDArray[np.float64]:
@@ -128,16 +145,18 @@ def as_text(rows: pa.Table, name: str, layout: Layout) -> NDArray[np.object_]:
     return np.asarray([None if np.isnan(value) else f"{value:g}" for value in values], object)
 
 
-def with_copies(values: pa.ChunkedArray, sample_ids: list[str], packing: Packing, content: ContentFit) -> tuple[pa.ChunkedArray, list[str]]:
+def with_copies(
+    values: pa.ChunkedArray, sample_ids: list[str], copies: list[int], packing: Packing, content: ContentFit
+) -> tuple[pa.ChunkedArray, list[str]]:
     """Each staged value, then its copies; a copy's id is the sample's with #1, #2 and so on."""
     name = packing.layout.column.kind if packing.layout.column else ""
     kind, options = KINDS[name], packing.augment
     out, names = [], []
-    for value, sample_id in zip(values.to_pylist(), sample_ids, strict=True):
+    for value, sample_id, number in zip(values.to_pylist(), sample_ids, copies, strict=True):
         array = kind.unpack(value, content)
         out.append(value)
         names.append(sample_id)
-        for copy in range(1, options.copies + 1):
+        for copy in range(1, number + 1):
             changed = augment(array, name, options.operations, seed=options.seed, sample_id=sample_id, copy=copy)
             out.append(kind.repack(changed, content))
             names.append(f"{sample_id}#{copy}")

@@ -22,7 +22,6 @@ SUFFIXES = {
     "parquet": (".parquet",),
     "orc": (".orc",),
     "images": (),
-    "text": (),
     "audio": (),
     "idx": (),
     "text": (),

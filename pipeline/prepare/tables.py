@@ -107,13 +107,6 @@ def shown(recipe: Recipe, types: Mapping[str, str]) -> list[Column]:
     return [part.alias(name) for name, part in parts.items() if name not in (INVALID, *unseen)]
 
 
-def shown(recipe: Recipe, types: Mapping[str, str]) -> list[Column]:
-    """Raw columns as quarantine keeps them: of texts and of lines that are no records, which may be long, the beginning."""
-    long = {CORRUPT, *recipe.names("text")}
-    parts = {name: F.substring(col(name), 1, SHOWN) if name in long and is_text(types[name]) else col(name) for name in types}
-    return [part.alias(name) for name, part in parts.items() if name != INVALID]
-
-
 def given(recipe: Recipe, name: str, stored: str) -> Column:
     """The value as it is stored; null for texts that mean so."""
     raw = col(name).cast("string") if stored == "binary" else col(name)

@@ -10,7 +10,6 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from pipeline.sections.base import Fraction, PathPattern, Pattern, Section, in_order
 from pipeline.sections.media import AudioOptions, ImageOptions
 from pipeline.sections.text import Text
-from pipeline.sections.text import Text
 
 # Kinds whose value is a whole image, sound or text: at most one feature of a recipe is such, and nothing else is then.
 # What each means stands in pipeline/prepare/kinds/.
@@ -82,13 +81,10 @@ class Column(Section):
     format: str | None = None  # time: epoch_s, epoch_ms, or a pattern such as dd/MM/yyyy HH:mm; ISO 8601 if not said. Without a zone: UTC
     cycles: tuple[Literal["day", "week", "year"], ...] = ()  # time features: the sine and cosine of its place in each
     text: Text | None = None  # text: how documents are cleaned and become numbers
-    text: Text | None = None  # text: how documents are cleaned and become numbers
     expect: Expect = Expect()
 
     @model_validator(mode="after")
     def fits_its_kind(self) -> Self:
-        if self.text is not None and self.kind != "text":
-            raise ValueError("text: {...} goes with kind: text, and only with it")
         if self.text is not None and self.kind != "text":
             raise ValueError("text: {...} goes with kind: text, and only with it")
         if (self.kind == "image") != (self.shape is not None):

@@ -1,7 +1,7 @@
 """Augmented copies of train rows. One module for each kind of data, each operation a pure function of (values, rng, arguments).
 
     image.py     pixels (height, width, channels) uint8
-    text.py      a clean text
+    audio.py     samples, float32 from -1 to 1
     text.py      a clean text
     series.py    a window's past and its label, float32
     tables.py    packed rows, taken together: a neighbour is another row
@@ -17,13 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.prepare.augment import image, series, text
+from pipeline.prepare.augment import audio, image, series, text
 from pipeline.sections.augment import AugmentOperation
 
 Operation = Callable[[Any, np.random.Generator, Any], Any]  # (values, rng, the operation's section) -> values of the same type and shape
 
 # By kind, then by the operation's name in the recipe.
-OPERATIONS: Mapping[str, Mapping[str, Operation]] = {"image": image.OPERATIONS, "window": series.OPERATIONS, "text": text.OPERATIONS}
+OPERATIONS: Mapping[str, Mapping[str, Operation]] = {
+    "image": image.OPERATIONS,
+    "audio": audio.OPERATIONS,
+    "window": series.OPERATIONS,
+    "text": text.OPERATIONS,
+}
 
 
 def augment(values: Any, kind: str, operations: Sequence[AugmentOperation], *, seed: int, sample_id: str, copy: int) -> Any:
