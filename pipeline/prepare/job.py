@@ -36,7 +36,6 @@ PARTITION_BYTES = 32 << 20  # of source, behind one staged partition
 MIN_PARTITIONS = 4
 MAX_BATCH, BATCH_BYTES = 10_000, 8 << 20
 MAX_BATCH_BYTES = 64 << 20  # of rows that are longer than expected
-MAX_BATCH_BYTES = 64 << 20  # of rows that are longer than expected
 LAYOUT = 3  # raise when the same recipe and source give other files
 
 
@@ -90,8 +89,6 @@ def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before
     recipe, files, work = request.recipe, attempt.files, attempt.work
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(rows_per_batch(recipe)))
     spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(MAX_BATCH_BYTES))
-    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(MAX_BATCH_BYTES))
-    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(4 * BATCH_BYTES))
     rows, bounds, num_partitions = arrange(spark, recipe, source, before)
     windows = series_layout(recipe) if recipe.windows else None
     if windows:
@@ -125,8 +122,6 @@ def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before
         **fitted,
     )
     statistics = {name: to_json(sketch) for name, sketch in sorted(tally.sketches.items())}
-    for name, text in (fitted_content.files if (fitted_content := getattr(packing, "content", None)) else {}).items():
-        (files / name).write_text(text, encoding="utf-8")
     for name, text in (fitted_content.files if (fitted_content := getattr(packing, "content", None)) else {}).items():
         (files / name).write_text(text, encoding="utf-8")
     (files / STATISTICS).write_bytes(gzip.compress(json.dumps(statistics).encode(), mtime=0))

@@ -38,7 +38,6 @@ class ContentFit:
     state: Any = None  # what `pack` needs besides; sent to every worker, so it has to be picklable (by Spark itself, never from a file)
     facts: dict[str, Any] = field(default_factory=dict)  # further fields of the manifest's `Prepared`
     files: dict[str, str] = field(default_factory=dict)  # further files of the result: name -> text
-    files: dict[str, str] = field(default_factory=dict)  # further files of the result: name -> text
 
 
 class Kind(Protocol):
