@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from pipeline.train import checkpoint as checkpoints
 from pipeline.train.build import build_model, compile_model, vary_random_numbers
 from pipeline.train.callbacks import Checkpoints, ExactMetrics, News, OneTraining, Progress, RankZeroDecides
 from pipeline.train.checkpoint import Checkpoint
+from pipeline.train.events import mark, tell
 from pipeline.train.feed_watch import FeedWatch
 from pipeline.train.heartbeat import StopRequest, beat, listen
 from pipeline.train.horovod import World, all_reduce_gradients, detect_world
@@ -40,7 +41,6 @@ from pipeline.train.objective import make_optimizer
 from pipeline.train.pace import Pace
 from pipeline.train.pulse import Alive, Pulse, StopsTogether, saving
 from pipeline.train.rank_spec import Spec
-from pipeline.train.ranks_here import EVENTS_FD
 from pipeline.train.watch import (
     CsvHistory,
     MovingAverage,
@@ -83,20 +83,6 @@ def main(arguments: Sequence[str]) -> int:
 def end_with_parent() -> None:
     """A launcher that is killed takes its ranks along (Linux)."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def mark(name: str, rank: int) -> None:
-    """What rank 0 has reached on its way to the first step."""
-    if rank == 0:
-        tell({"mark": name})
-
-
-def tell(event: Mapping[str, Any]) -> None:
-    """A line to the launcher, if there is one; texts are cut so that a pipe takes the line whole (4,096 bytes)."""
-    descriptor = os.environ.get(EVENTS_FD)
-    if descriptor is not None:
-        short = {name: value[:900] if isinstance(value, str) else value for name, value in event.items()}
-        os.write(int(descriptor), (json.dumps(short, ensure_ascii=False) + "\n").encode())
 
 
 def train(spec: Spec, world: World, stop: StopRequest) -> None:

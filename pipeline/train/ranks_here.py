@@ -12,11 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-EVENTS_FD = "LONGHAUL_EVENTS_FD"  # a pipe on which ranks tell what happens, a JSON object a line
-
-Event = dict[str, Any]
+from pipeline.train.events import EVENTS_FD, Event
 
 
 class RanksHere:

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import error_for_exit_code
-
-Event = dict[str, Any]
+from pipeline.train.events import Event
 
 ALIVE_S = 1.0
 PASSED_ON = ("LONGHAUL_", "TF_", "HOROVOD_", "NCCL_", "KERAS_", "XLA_", "CUDA_VISIBLE_DEVICES", "PYTHONPATH")  # no secrets of this machine
