@@ -41,10 +41,11 @@ def find_earlier(rows: DataFrame, text: str, similarity: float, shingle: int) ->
             comparer(similarity, shingle), "later struct<high: long, low: long>, first string, key string, order long"
         )
         nearest = compared.groupBy("later").agg(F.min(F.struct("key", "order", "first")).alias("found"))
-        found = nearest.select("later.high", "later.low", "found.first").toArrow()
+        places = [F.col(f"later.{half}").alias(name) for half, name in zip(("high", "low"), CONTENT, strict=True)]
+        found = nearest.select(*places, F.col("found.first").alias(FIRST)).toArrow()
     finally:
         kept.unpersist()
-    return rows.sparkSession.createDataFrame(found, f"{CONTENT[0]} long, {CONTENT[1]} long, {FIRST} string")
+    return rows.sparkSession.createDataFrame(found)
 
 
 def candidates(banded: DataFrame) -> DataFrame:

@@ -29,6 +29,7 @@ from pipeline.prepare.wording import (
     figure,
     leak_text,
     moment,
+    operation_text,
     percent,
     positions,
     sample_id_text,
@@ -74,7 +75,9 @@ class Card:
     becomes: str
 
 
-def render(recipe: Recipe, facts: Prepared, source: str, quarantine: Sequence[Sample]) -> str:
+def render(
+    recipe: Recipe, facts: Prepared, source: str, quarantine: Sequence[Sample], text_examples: Sequence[tuple[str, Sequence[str]]] = ()
+) -> str:
     """The page. It depends on nothing but the arguments, and of the recipe on what prepare reads: the same facts give the same bytes.
 
     Args:
@@ -82,12 +85,13 @@ def render(recipe: Recipe, facts: Prepared, source: str, quarantine: Sequence[Sa
         facts: of the manifest.
         source: where the rows came from.
         quarantine: as `sample_quarantine` gives it.
+        text_examples: train texts and their augmented copies.
     """
     loader = jinja2.FileSystemLoader(TEMPLATES, encoding="utf-8")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=visible, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(percent=percent, figure=figure, short=short, count=lambda number: f"{number:,}")
+    environment.filters.update(percent=percent, figure=figure, short=short, count=lambda number: f"{number:,}", operation=operation_text)
     settings = {name: value for name, value in recipe.resolved().items() if name not in AFTER_PREPARE}
     return environment.get_template("report.html.j2").render(
         recipe=recipe,
@@ -105,11 +109,14 @@ def render(recipe: Recipe, facts: Prepared, source: str, quarantine: Sequence[Sa
         cards=list(cards(recipe, facts)),
         steps=list(steps(facts)),
         channels=channels(facts),
+        media=media,
+        content_word={"image": "image", "audio": "sound"}.get(recipe.columns[recipe.content].kind if recipe.content else "", "row"),
         sample_id=sample_id_text(recipe),
         target_text=scaler_text(facts.target) if facts.target else "",
         uncounted=[(name, column) for name, column in recipe.columns.items() if name not in facts.statistics],
         quarantine=quarantine,
         max_raw=RAW_CHARACTERS,
+        text_examples=text_examples,
     )
 
 
@@ -229,5 +236,5 @@ def steps(facts: Prepared) -> Iterator[Step]:
 
 def channels(facts: Prepared) -> list[tuple[str, float, float]]:
     """(channel, mean, std) of the train pixels."""
-    names = {1: ("grey",), 3: ("red", "green", "blue")}.get(facts.tensor.shape[-1], ())
+    names = {1: ("grey",), 3: ("red", "green", "blue")}.get(facts.tensor.shape[-1] if facts.tensor.mean else 0, ())
     return list(zip(names, facts.tensor.mean or (), facts.tensor.std or (), strict=False))
