@@ -7,7 +7,6 @@ launcher is gone or cannot be reached, and the ranks are ended: nothing is left 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
@@ -21,12 +20,8 @@ from pipeline.errors import LonghaulError
 from pipeline.train.ranks_here import RanksHere
 from pipeline.train.rendezvous import pick_interface
 
-PR_SET_PDEATHSIG = 1
-STOP_S = 60.0  # ranks that were asked to stop and have not done so when nobody listens any more are ended
-
 
 def main() -> int:
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     job: dict[str, Any] = json.loads(read_line())
     try:
         worlds = [{**job["environment"], **world, **bind(job["interfaces"])} for world in job["worlds"]]

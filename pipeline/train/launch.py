@@ -79,9 +79,9 @@ def launch(
         watched = Watch(crew, Watchdog(crew.hosts, stall_timeout_s, time.monotonic()), logs, on_event)
         try:
             watched.until_over()
-        except Interrupted:
+        except Interrupted as error:
             watched.stop()
-            raise
+            raise Interrupted(f"{error} {watched.errors.get(0, '')}".rstrip()) from error
         codes = crew.poll()
         if any(codes):
             crew.end()

@@ -102,7 +102,7 @@ class Watchdog:
         waiting = [rank for rank in ranks if self.beats[rank].phase == "reduce"]
         if stuck := [rank for rank in ranks if rank not in waiting and still[rank] > self._limit(rank)]:
             rank = max(stuck, key=lambda rank: still[rank])
-            return self._stall("stuck", rank, still[rank], stuck)
+            return self._stall("silent" if silent[rank] > self.limit_s / 2 else "stuck", rank, still[rank], stuck)
         if len(waiting) == len(self.hosts) and min(still.values()) > self.limit_s:
             rank = min(waiting, key=lambda rank: self.beats[rank].reduces)  # the one that is behind
             return self._stall("network", rank, still[rank], [rank])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
 PORT = 2222
 INTERFACE = "cable0"
+NUMBERS = itertools.count()
 
 
 def why_not() -> str | None:
@@ -55,7 +57,8 @@ class Hosts:
 @contextmanager
 def two_hosts(folder: Path) -> Iterator[Hosts]:
     folder.mkdir(parents=True, exist_ok=True)
-    spaces = {name: f"lh{os.getpid()}{name}" for name in ADDRESSES}
+    number = next(NUMBERS)
+    spaces = {name: f"lh{os.getpid()}n{number}{name}" for name in ADDRESSES}
     daemons: list[subprocess.Popen[bytes]] = []
     hosts = Hosts(spaces, folder / "ssh_config")
     try:
@@ -76,7 +79,9 @@ def two_hosts(folder: Path) -> Iterator[Hosts]:
                 "StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
             )
             log = (folder / f"sshd-{name}.log").open("wb")
-            daemons.append(subprocess.Popen(hosts.on(name, str(sshd()), "-D", "-e", "-f", str(config)), stderr=log, stdin=subprocess.DEVNULL))
+            daemons.append(
+                subprocess.Popen(hosts.on(name, str(sshd()), "-D", "-e", "-f", str(config)), stderr=log, stdin=subprocess.DEVNULL)
+            )
             log.close()
         for name in spaces:
             wait_for_ssh(hosts, name, folder)
@@ -114,5 +119,3 @@ def wait_for_ssh(hosts: Hosts, name: str, folder: Path) -> None:
 def run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -160,14 +161,20 @@ def test_a_killed_launcher_takes_its_ranks_along_and_the_next_one_goes_on(iris_r
     assert resumed.weight_digest == undisturbed["weight_digest"]
 
 
-def test_a_stopped_training_ends_its_ranks_and_says_143(iris_run, tmp_path):
-    process, checkpoints = start_training(iris_run, tmp_path)
+def test_a_stopped_training_saves_where_it_is_ends_its_ranks_says_143_and_goes_on_to_the_same_weights(iris_run, tmp_path):
+    process, checkpoints = start_training(iris_run, tmp_path, "train.steps_per_execution=1")
     wait_for(reached(checkpoints, 5), process)
     ranks = ranks_of(process.pid)
     process.terminate()
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 143 and "interrupted: Stopped by SIGTERM" in errors
     assert not any(is_alive(rank) for rank in ranks)
+    saved = re.search(r"a checkpoint was saved at epoch (\d+), step (\d+)", errors)
+    assert saved, errors
+    resumed, _ = train(iris_run, tmp_path, "train.steps_per_execution=1")
+    assert resumed.resumed_from == f"epoch {saved[1]}, step {saved[2]}"
+    undisturbed = json.loads((iris_run.run.stage("train") / "manifest.json").read_text())["facts"]
+    assert resumed.weight_digest == undisturbed["weight_digest"]
 
 
 def test_a_loss_that_is_no_number_stops_all_ranks_and_publishes_nothing(iris_run, tmp_path):
