@@ -66,6 +66,9 @@ app.add_typer(config_app, name="config")
 schema_app = typer.Typer(no_args_is_help=True, help="Look at raw data: which columns it has, and what they seem to hold.")
 app.add_typer(schema_app, name="schema")
 
+model_app = typer.Typer(no_args_is_help=True, help="Look at a recipe's model before it is trained.")
+app.add_typer(model_app, name="model")
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command; exits with the code of what happened."""
@@ -241,6 +244,52 @@ def tune(
     found = tune_job.run(tune_job.Asked(recipe, root, tuple(overrides or ()), workers), console)
     if as_json:
         print(json.dumps(found), flush=True)
+
+
+@app.command(epilog="Example: `pipeline models`")
+def models() -> None:
+    """Every model of models/: what data it takes, and what a recipe may set."""
+    from pipeline.train import look
+
+    look.print_models(Console().rich)
+
+
+@model_app.command(
+    "show",
+    epilog="Examples:\n\n- `pipeline model show conf/digits.yaml` (after prepare)\n\n"
+    "- `pipeline model show conf/digits.yaml --fact num_outputs=10` (before)",
+)
+def model_show(
+    recipe: RecipePath,
+    root: Root = Path("runs"),
+    date: Date = None,
+    overrides: Overrides = None,
+    fact: Annotated[
+        list[str] | None,
+        typer.Option("--fact", help="What is not known before prepare: num_outputs=10. May be repeated.", metavar="NAME=VALUE"),
+    ] = None,
+) -> None:
+    """Layers, parameters, arithmetic and memory of a recipe's model; nothing is trained."""
+    from pipeline.train import look
+
+    checked, this_run = open_run(recipe, root, date, overrides)
+    look.show_model(Request(checked, this_run, Console()), fact or ())
+
+
+@app.command(epilog="Example: `pipeline verify conf/iris.yaml --ranks 2`, after `pipeline prepare conf/iris.yaml`")
+def verify(
+    recipe: RecipePath,
+    root: Root = Path("runs"),
+    date: Date = None,
+    overrides: Overrides = None,
+    ranks: Annotated[int, typer.Option(help="Compared with one rank.", min=2)] = 2,
+    epochs: Annotated[int, typer.Option(help="Of each of the two trainings.", min=1)] = 1,
+) -> None:
+    """Does training on several ranks give what one gives? Trains both ways on the prepared data and prints every difference."""
+    from pipeline.train import look
+
+    checked, this_run = open_run(recipe, root, date, overrides)
+    look.compare_ranks(Request(checked, this_run, Console()), ranks, epochs)
 
 
 @config_app.command("schema", epilog="Example: `pipeline config schema > recipe.schema.json`")

@@ -14,6 +14,7 @@ from pipeline.config_errors import suggestion
 
 # Facts that say what a row is; a builder that takes several of them as optional needs one.
 INPUTS = frozenset({"num_features", "image_shape", "num_samples", "vocabulary_size", "sequence_shape", "num_users"})
+WITHOUT_LABEL = ("autoencoder", "vae", "dcgan", "wgan_gp")  # trained by pipeline/train/adversarial.py; no task of a recipe is theirs yet
 CHECKS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 
 
@@ -87,6 +88,9 @@ def problems(name: str, arguments: Mapping[str, Any], given: set[str], folder: P
         return [(("name",), f"{path.name} line {error.lineno} is not valid Python: {error.msg}")]
     if build is None:
         return [(("name",), f"{path.name} has no function {function}(...). See the table in models/__init__.py")]
+    if name in WITHOUT_LABEL:
+        others = ", ".join(other for other in available() if other not in WITHOUT_LABEL)
+        return [(("name",), f"model {name} learns without a label, which no task asks for yet. Expected one of: {others}")]
     missing = [parameter for parameter in build.given if parameter not in given]
     inputs = [parameter for parameter in build.wanted if parameter in INPUTS]
     if not missing and inputs and not set(build.given) & INPUTS and not set(inputs) & given:

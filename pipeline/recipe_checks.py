@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import model_arguments, model_facts
+from pipeline import model_arguments, model_facts, user_code
 from pipeline.config_errors import suggestion
 from pipeline.content_checks import content_problems
 from pipeline.recipe_checks_series import find_window_problems
@@ -45,6 +45,7 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
         *_label_scaling_problems(recipe),
         *_source_problems(recipe),
         *_model_problems(recipe),
+        *_callback_problems(recipe),
         *_task_problems(recipe),
         *_launch_problems(recipe),
         *_tuning_problems(recipe),
@@ -221,6 +222,16 @@ def _model_problems(recipe: Recipe) -> list[Problem]:
     given = model_facts.names(recipe)
     found = model_arguments.problems(recipe.model.name, recipe.model.arguments, given, recipe.folder)
     return [(("model", *key), text) for key, text in found]
+
+
+def _callback_problems(recipe: Recipe) -> list[Problem]:
+    """Callbacks of the user's own whose module is nowhere."""
+    expected = f"expected MODULE:CLASS in the recipe's folder ({recipe.folder}) or in an installed package"
+    return [
+        (("train", "callbacks", "custom", index, "name"), f"there is no module {custom.name.partition(':')[0]}; {expected}")
+        for index, custom in enumerate(recipe.train.callbacks.custom)
+        if user_code.locate(custom.name.partition(":")[0], recipe.folder) is None
+    ]
 
 
 def _task_problems(recipe: Recipe) -> list[Problem]:

@@ -24,6 +24,7 @@ OWNERS = {  # library -> where it may be imported, as prefixes of module names
 LIGHT = {  # the command may ask these without a job, since they make no result of a run
     "pipeline.prepare.combine",  # reads results that are there
     "pipeline.prepare.infer",  # looks at a few raw rows, before there is a recipe
+    "pipeline.train.look",  # prints what a model is and whether ranks agree; trains aside and publishes nothing
 }
 HEAVY = ("tensorflow", "keras", "pyspark", "petastorm", "horovod.tensorflow", "mlflow", "sklearn", "matplotlib", "pandas", "optuna")
 

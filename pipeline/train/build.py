@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +12,7 @@ import tensorflow as tf
 
 from pipeline import model_arguments, model_facts, user_code
 from pipeline.config import Recipe
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.feed.reader import LABEL_DTYPES
 from pipeline.schema import Prepared
 from pipeline.train.horovod import World
@@ -20,16 +22,35 @@ from pipeline.train.objective import check_outputs_are_linear, regularize
 
 
 def build_model(recipe: Recipe, facts: Prepared) -> keras.Model:
-    """The recipe's model, with the facts that its builder asks for by name."""
+    """The recipe's model, with the facts of its data that its builder asks for by name."""
+    allowed = model_facts.names(recipe)
+    return call_builder(recipe, {name: value for name, value in model_facts.values(facts).items() if name in allowed})
+
+
+def call_builder(recipe: Recipe, known: Mapping[str, Any]) -> keras.Model:
+    """The recipe's model, of facts.
+
+    Raises:
+        ConfigError: a fact is needed that is not known, or the builder refuses what it gets.
+    """
     name, folder = recipe.model.name, recipe.folder
     path, function = model_arguments.source_path(name, folder), model_arguments.builder_name(name)
     signature = model_arguments.signature(path, function) if path else None
     if signature is None:
         raise DataError(f"The file of model {name} has gone since the recipe was checked.")
-    is_own = ":" not in name
-    module = importlib.import_module(f"models.{name}") if is_own else user_code.load(name.partition(":")[0], folder)
-    build = getattr(module, function)
-    return build(**signature.facts(model_facts.values(facts)), **recipe.model.arguments)
+    if missing := [fact for fact in signature.given if fact not in known]:
+        raise ConfigError(
+            f"model {name} is built from {', '.join(missing)}, which are not known before the data is prepared. Run `pipeline prepare "
+            f"RECIPE` first, or say them to `pipeline model show`: {' '.join(f'--fact {fact}=…' for fact in missing)}"
+        )
+    module = user_code.load(name.partition(":")[0], folder) if ":" in name else importlib.import_module(f"models.{name}")
+    try:
+        model = getattr(module, function)(**signature.facts(known), **recipe.model.arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"model {name} cannot be built: {error}") from error
+    if not isinstance(model, keras.Model):
+        raise ConfigError(f"model {name} gave {type(model).__name__}. Expected its builder to return a keras.Model.")
+    return model
 
 
 def compile_model(model: keras.Model, recipe: Recipe, facts: Prepared, optimizer: keras.Optimizer, num_steps: int) -> None:

@@ -96,13 +96,13 @@ def all_reduce_gradients(optimizer: keras.Optimizer, world: World, share: float,
             it by its share makes the sum the mean over the global batch, also where ranks have unequal rows.
         compress: send gradients as float16: half the bytes, three digits.
     """
-    if world.size == 1:
-        return optimizer
     base: type = type(optimizer)
 
     class Distributed(base):  # type: ignore[misc]  # the base is known at run time only
         def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> Any:
-            return super().apply(sum_gradients(grads, world, share, compress=compress), trainable_variables)
+            # Alone too, rows of an embedding's gradient are added up first: the norm of the parts is not that of their sum.
+            summed = sum_gradients(grads, world, share, compress=compress) if world.size > 1 else make_dense(grads)
+            return super().apply(summed, trainable_variables)
 
     return Distributed.from_config(optimizer.get_config())
 
@@ -114,9 +114,15 @@ def sum_gradients(gradients: Sequence[Any], world: World, share: float, *, compr
     """
     import tensorflow as tf
 
-    dense = [tf.convert_to_tensor(gradient) * share for gradient in gradients if gradient is not None]
+    dense = [gradient * share for gradient in make_dense(gradients) if gradient is not None]
     sent = [tf.cast(gradient, tf.float16) for gradient in dense] if compress else dense
     *totals, votes = world.sum_in_graph([*sent, world.vote.ballot(sent[0].dtype)])
     with tf.control_dependencies([world.vote.count(votes)]):
         summed = iter([tf.cast(total, gradient.dtype) for total, gradient in zip(totals, dense, strict=True)])
     return [None if gradient is None else next(summed) for gradient in gradients]
+
+
+def make_dense(gradients: Sequence[Any]) -> list[Any]:
+    import tensorflow as tf
+
+    return [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]

@@ -40,6 +40,7 @@ def make_learning_rate(settings: Optimizer, global_batch: int, num_steps: int, e
     )  # fmt: skip
 
 
+@keras.saving.register_keras_serializable("longhaul")  # an optimizer is made again from its config
 class Planned(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras publishes no types
     """`LearningRate` of the recipe as Keras wants it. `total` and `every` count updates."""
 

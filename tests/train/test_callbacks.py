@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.train.callbacks import OneTraining, RankZeroDecides, metric_variables, sum_metrics
@@ -79,9 +80,13 @@ def test_a_distributed_optimizer_sums_shares_before_it_applies():
     assert np.allclose(weight.numpy(), -1)  # two ranks, each half of the rows, the same gradient
 
 
-def test_alone_the_optimizer_is_left_as_it_is():
-    optimizer = keras.optimizers.SGD(1.0)
-    assert all_reduce_gradients(optimizer, World(), share=1.0) is optimizer
+def test_alone_an_embeddings_gradient_is_clipped_by_the_norm_of_what_ranks_would_sum():
+    optimizer = all_reduce_gradients(keras.optimizers.SGD(1.0, global_clipnorm=1.0), World(), share=1.0)
+    table = keras.Variable(np.zeros((3, 1), np.float32))
+    optimizer.build([table])
+    rows = tf.IndexedSlices(tf.constant([[3.0], [3.0], [8.0]]), tf.constant([0, 0, 1]), tf.constant([3, 1]))  # in sum 6, 8, 0
+    optimizer.apply([rows], [table])
+    assert table.numpy()[:, 0] == pytest.approx([-0.6, -0.8, 0.0])
 
 
 def test_several_fits_are_one_training_for_callbacks(model):

@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.schema import Prepared, SplitFacts
 from pipeline.sections.objective import LearningRate, Loss, Optimizer, Regularize
 from pipeline.sections.training import Train
+from pipeline.train.horovod import World, all_reduce_gradients
 from pipeline.train.losses import class_weights, make_loss
 from pipeline.train.metrics import make_metric
 from pipeline.train.objective import check_outputs_are_linear, make_optimizer, regularize
@@ -183,6 +184,17 @@ def test_every_optimizer_goes_downhill(name):
     for _ in range(20):
         optimizer.apply([2 * weight.value], [weight])
     assert float(keras.ops.sum(weight**2)) < 24
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("world", [World(), World(0, 2)], ids=["alone", "with another"])
+def test_an_optimizer_over_ranks_keeps_its_schedule_and_settings(world, precision):
+    schedule = LearningRate(name="cosine", warmup_steps=4)
+    settings = Train(precision=precision, optimizer=Optimizer(name="adamw", schedule=schedule, clip_norm=2.0, ema=0.9, weight_decay=0.1))
+    plain = make_optimizer(settings, num_steps=10)
+    over_ranks = all_reduce_gradients(plain, world, share=0.5)
+    assert over_ranks.get_config() == plain.get_config()
+    assert float(over_ranks.learning_rate) == pytest.approx(0.001 / 4)
 
 
 def test_clipping_is_by_the_norm_of_all_gradients_together():
