@@ -82,7 +82,7 @@ def prepare(request: Request, source: RawFiles, before: Baseline, given: SparkSe
 
 def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before: Baseline, attempt: Attempt) -> Work:
     """Every step on Spark. The source is read once for staging, and once before for each group of rules that needs statistics."""
-    from pipeline.prepare import audit, fit, report, staging, write
+    from pipeline.prepare import audit, fit, media_sheet, report, staging, write
     from pipeline.prepare.text_sheet import text_examples
     from pipeline.prepare.windows import fit as series
     from pipeline.prepare.windows.stage import series_layout, stage_windows
@@ -126,7 +126,8 @@ def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before
     for name, text in (fitted_content.files if (fitted_content := getattr(packing, "content", None)) else {}).items():
         (files / name).write_text(text, encoding="utf-8")
     (files / STATISTICS).write_bytes(gzip.compress(json.dumps(statistics).encode(), mtime=0))
-    page = report.render(recipe, prepared, recipe.source.path, report.sample_quarantine(files), text_examples(recipe, tally, work))
+    texts, media = text_examples(recipe, tally, work), media_sheet.media_examples(recipe, prepared, files)
+    page = report.render(recipe, prepared, recipe.source.path, report.sample_quarantine(files), texts, media)
     (files / prepared.report).write_text(page, encoding="utf-8")
     quarantined = {staging.quarantine_path(int(partition)): count for partition, count in tally.quarantined.items()}
     return Work(prepared.model_dump(mode="json"), {**written, **quarantined})

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from pipeline.config import Recipe
 from pipeline.prepare import figures
 from pipeline.prepare.findings import MAX_NULLS, MIN_CLASS_ROWS, find
+from pipeline.prepare.media_sheet import Example
 from pipeline.prepare.sketch import SAMPLE
 from pipeline.prepare.wording import (
     cut,
@@ -76,7 +77,12 @@ class Card:
 
 
 def render(
-    recipe: Recipe, facts: Prepared, source: str, quarantine: Sequence[Sample], text_examples: Sequence[tuple[str, Sequence[str]]] = ()
+    recipe: Recipe,
+    facts: Prepared,
+    source: str,
+    quarantine: Sequence[Sample],
+    text_examples: Sequence[tuple[str, Sequence[str]]] = (),
+    media: Sequence[Example] = (),
 ) -> str:
     """The page. It depends on nothing but the arguments, and of the recipe on what prepare reads: the same facts give the same bytes.
 
@@ -86,6 +92,7 @@ def render(
         source: where the rows came from.
         quarantine: as `sample_quarantine` gives it.
         text_examples: train texts and their augmented copies.
+        media: train images or sounds and their augmented copies.
     """
     loader = jinja2.FileSystemLoader(TEMPLATES, encoding="utf-8")
     environment = jinja2.Environment(
@@ -236,5 +243,6 @@ def steps(facts: Prepared) -> Iterator[Step]:
 
 def channels(facts: Prepared) -> list[tuple[str, float, float]]:
     """(channel, mean, std) of the train pixels."""
-    names = {1: ("grey",), 3: ("red", "green", "blue")}.get(facts.tensor.shape[-1] if facts.tensor.mean else 0, ())
+    sizes = {1: ("grey",), 3: ("red", "green", "blue")}
+    names = ("mono",) if facts.tensor.sample_rate else sizes.get(facts.tensor.shape[-1] if facts.tensor.mean else 0, ())
     return list(zip(names, facts.tensor.mean or (), facts.tensor.std or (), strict=False))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from pipeline.config import Recipe
 from pipeline.schema import CategoryEncoder, Leak, NumberScaler
+from pipeline.sections.augment import AugmentOperation
 from pipeline.summary import rounded
 
 NEAR_LIMIT = 0.5  # of a leak check's limit
@@ -56,6 +57,28 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
+OPERATIONS = {  # of images and sounds
+    "rotate": "turned by up to {degrees}°",
+    "translate": "moved by up to {pixels} pixels",
+    "flip_horizontal": "mirrored left to right with probability {share}",
+    "flip_vertical": "mirrored top to bottom with probability {share}",
+    "zoom": "zoomed by up to a factor of 1 + {max}",
+    "shear": "sheared by up to {degrees}°",
+    "crop": "cropped to {min_share} of each side or more",
+    "brightness": "brightness changed by up to {max} of it",
+    "contrast": "contrast changed by up to {max} of it",
+    "pixel_noise": "normal noise of {std} steps",
+    "blur": "blurred by up to {radius} pixels",
+    "cutout": "a square of {share} of the side cut out",
+    "time_shift": "shifted by up to {max_share} of the length",
+    "gain": "louder or softer by up to {db} dB",
+    "noise": "white noise at {min_snr_db} to {max_snr_db} dB",
+    "speed": "speed changed by up to {max} of it",
+    "time_mask": "up to {max_share} of the time silenced",
+    "band_mask": "up to {max_share} of the frequencies taken out",
+}
+
+
 def split_text(recipe: Recipe) -> str:
     split = recipe.split
     match split.by:
@@ -66,6 +89,10 @@ def split_text(recipe: Recipe) -> str:
         case "time":
             gap = f"; rows within {split.gap_s:g} s before either go to neither side" if split.gap_s else ""
             return f"Split by {split.column}: validation from {split.validation_from}, test from {split.test_from}{gap}."
+        case "user_time":
+            held = recipe.interactions
+            last = f"the last {held.test_last} for test, the {held.validation_last} before for validation" if held else ""
+            return f"Split by each user's own time: {last}."
         case "kfold":
             return f"Split by a hash of the row's key into {split.folds} folds: fold {split.fold} is the test, the next one validation."
     return "Split by a hash of the row's key (of its content, where it has no key): a row keeps its split, whatever else arrives."
@@ -117,6 +144,13 @@ def encoder_text(encoder: CategoryEncoder) -> str:
             return f"one of {encoder.buckets:,} buckets by a hash; unseen values too, missing ones like an empty text"
     rest = ", ".join(figure(value) for value in encoder.means[-1])
     return f"smoothed mean of the label for {num:,} values, of train rows from other folds ({len(encoder.fold_means)}); the rest is {rest}"
+
+
+def operation_text(operation: AugmentOperation) -> str:
+    """What an operation of `augment` does, with its numbers; its name and settings if there are no words for it."""
+    values = {name: figure(value) for name, value in operation.arguments.model_dump().items() if isinstance(value, int | float)}
+    known = OPERATIONS.get(operation.name)
+    return known.format(**values) if known else f"{operation.name} ({', '.join(f'{name} {value}' for name, value in values.items())})"
 
 
 def positions(first: int, width: int) -> str:
