@@ -238,7 +238,7 @@ def _task_problems(recipe: Recipe) -> list[Problem]:
     """Losses and metrics of the other task."""
     gate, stopping, metrics = recipe.register_.gate, recipe.train.early_stopping, METRICS[recipe.task]
     used: list[tuple[Location, str | None, Sequence[str]]] = [
-        (("train", "loss"), recipe.train.loss and recipe.train.loss.name, LOSSES[recipe.task])
+        (("train", "loss"), recipe.train.loss.name if recipe.train.loss else None, LOSSES[recipe.task])
     ]
     used += [(("train", "metrics"), name, TRAIN_METRICS[recipe.task]) for name in recipe.train.metrics]
     watched = [*STOPPING_METRICS[recipe.task], *(f"val_{name}" for name in recipe.train.metrics)]
