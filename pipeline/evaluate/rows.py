@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.attempt import Found
 from pipeline.errors import DataError
-from pipeline.schema import LABEL, LABEL_SHIFT, SAMPLE_ID, SplitName, files_of, prepared
+from pipeline.schema import LABEL, LABEL_SHIFT, SAMPLE_ID, SplitName, Tensor, files_of, prepared
 
 PREDICTIONS = "predictions.parquet"
 
@@ -82,9 +84,17 @@ def read_tensors(found: Found, split: SplitName, positions: Sequence[int]) -> ND
         if wanted:
             packed = pq.ParquetFile(found.files / entry.path).read([tensor.name]).column(0)
             for place, row in wanted:
-                result[place] = np.frombuffer(packed[row].as_py(), tensor.dtype).reshape(tensor.shape)
+                result[place] = as_array(packed[row].as_py(), tensor)
         begin = end
     return result
+
+
+def as_array(packed: bytes, tensor: Tensor) -> NDArray[np.generic]:
+    """One value of a tensor's column: its bytes as they are, or the pixels of a PNG or JPEG file."""
+    if tensor.encoding in ("png", "jpeg"):
+        with Image.open(io.BytesIO(packed), formats=["PNG", "JPEG"]) as image:
+            return np.asarray(image, tensor.dtype).reshape(tensor.shape)
+    return np.frombuffer(packed, tensor.dtype).reshape(tensor.shape)
 
 
 def write_class_predictions(
