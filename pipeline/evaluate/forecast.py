@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def naive_forecasts(history: Values, windows: WindowFacts) -> dict[str, Values]:
     return found
 
 
-def to_raw_units(values: NDArray[np.floating], shift: NDArray[np.floating] | None, windows: WindowFacts) -> Values:
+def to_raw_units(values: NDArray[Any], shift: NDArray[Any] | None, windows: WindowFacts) -> Values:
     """(N, steps, targets) in model units -> raw units.
 
     Args:
@@ -78,7 +79,8 @@ def measure(forecasts: Forecasts, *, confidence: float = 0.95, seed: int = 0) ->
     drawn = resampled_means([*terms, naive_terms[0]], seed)
     values, resampled = metrics_of(*(term.mean() for term in terms)), metrics_of(*drawn[: len(terms)])
     intervals = {name: percentile_interval(float(values[name]), resampled[name], confidence) for name in values}
-    skill = percentile_interval(skill_of(terms[0].mean(), naive_terms[0].mean()), skill_of(drawn[0], drawn[-1]), confidence)
+    value = float(skill_of(terms[0].mean(keepdims=True), naive_terms[0].mean(keepdims=True))[0])
+    skill = percentile_interval(value, skill_of(drawn[0], drawn[-1]), confidence)
     baseline = {name: float(value) for name, value in metrics_of(*(term.mean() for term in naive_terms)).items()}
     return Evaluated(
         task="regression",
@@ -101,10 +103,10 @@ def window_terms(true: Values, predicted: Values) -> list[Values]:
     return [values.mean(axis=(1, 2)) for values in (np.abs(errors), np.square(errors), centred, np.square(centred))]
 
 
-def skill_of(error: Values | float, naive: Values | float) -> Values | float:
+def skill_of(error: NDArray[Any], naive: NDArray[Any]) -> Values:
     """A naive forecast without any error leaves nothing to gain: 0 if the model has none either, else minus infinity cut at -1e9."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan_to_num(1 - np.divide(error, naive), nan=0.0, neginf=-1e9)
+        return np.asarray(np.nan_to_num(1 - np.divide(error, naive), nan=0.0, neginf=-1e9))
 
 
 def median_error(forecasts: Forecasts, confidence: float, seed: int) -> Interval:
