@@ -14,7 +14,8 @@ is filled in only where the recipe's data has the fact; of a builder with severa
 | `pixel_mean`, `pixel_std` | per-channel statistics of the train rows, in pixel units (0 to 255) | images |
 | `num_samples`, `sample_rate` | length of the waveform, int16 or float32; samples a second | sounds |
 | `sequence_length`, `vocabulary_size` | int32 token ids: 0 is padding, 1 unknown | texts |
-| `sequence_shape` | (steps, channels) of a float32 series | series |
+| `sequence_shape` | (steps, channels) of a float32 series; docs/series.md says what its channels are | series |
+| `history`, `horizon`, `num_channels` | steps that are known, steps to tell, channels of the former | series |
 | `num_users`, `num_items` | of an int32 tensor [user, item, …] | ratings |
 
 The last layer is linear: of a classification it returns logits (the loss owns the softmax), of a regression the scaled label.
