@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import model_arguments, model_facts, user_code
 from pipeline.config_errors import suggestion
+from pipeline.private_training_checks import private_training_problems
 from pipeline.content_checks import content_problems
 from pipeline.recipe_checks_series import find_window_problems
 from pipeline.recipe_checks_text import find_text_problems
@@ -47,6 +48,7 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
         *_model_problems(recipe),
         *_callback_problems(recipe),
         *_task_problems(recipe),
+        *private_training_problems(recipe),
         *_launch_problems(recipe),
         *_tuning_problems(recipe),
     ]

@@ -256,10 +256,9 @@ class Epoch(Record):
 
     epoch: int  # from 1
     steps: int
-    metrics: dict[str, float]  # loss, val_loss, learning_rate; accuracy, val_accuracy or, in scaled units, mae, val_mae
+    metrics: dict[str, float]  # loss, val_loss, learning_rate; accuracy, val_accuracy or, in scaled units, mae, val_mae; epsilon spent
     seconds: float
     stalled: float | None = None  # share of the steps' time that the slowest feed of all ranks let them wait, 0 to 1
-    epsilon: float | None = None  # privacy spent by its end, with train.privacy
     ranks: tuple[RankPace, ...] = ()  # rank 0's first
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from pipeline.schema import Task
 from pipeline.sections.base import Name, Section
 from pipeline.sections.objective import Callbacks, Loss, MetricName, Optimizer, Regularize
+from pipeline.sections.private_training import PrivateTraining
 
 STOPPING_METRICS: dict[Task, tuple[str, ...]] = {"classification": ("val_loss", "val_accuracy"), "regression": ("val_loss", "val_mae")}
 
@@ -49,6 +50,7 @@ class Train(Section):
     compression: Literal["none", "float16"] = "none"  # of gradients on their way between ranks
     callbacks: Callbacks = Callbacks()
     early_stopping: EarlyStopping | None = None
+    privacy: PrivateTraining | None = None
     seed: NonNegativeInt = 17
     checkpoint_steps: PositiveInt | None = None  # also save within an epoch, every so many steps; always at its end
     steps_per_execution: PositiveInt = 16  # steps between two looks from Python; checkpoints and progress come at these

@@ -11,6 +11,10 @@ from __future__ import annotations
 
 import math
 
+from pipeline.errors import ConfigError
+from pipeline.schema import PrivacyFacts
+from pipeline.sections.private_training import PrivateTraining
+
 MAX_EPOCHS = 1_000_000
 
 ACCOUNTING = (
@@ -48,3 +52,39 @@ def affordable_epochs(noise_multiplier: float, delta: float, budget: float) -> i
         middle = (low + high) // 2
         low, high = (middle, high) if epsilon(noise_multiplier, middle, delta) <= budget else (low, middle)
     return min(low, MAX_EPOCHS)
+
+
+def check_budget(settings: PrivateTraining, num_rows: int) -> None:
+    """Before any rank starts.
+
+    Args:
+        settings: of the recipe.
+        num_rows: train rows.
+
+    Raises:
+        ConfigError: delta would allow to publish a row as it is, or the first epoch costs more than the budget.
+    """
+    if settings.delta >= 1 / num_rows:
+        raise ConfigError(
+            f"train.privacy.delta is {settings.delta:g} with {num_rows:,} train rows. Expected less than 1 / rows = {1 / num_rows:.3g}: "
+            "with more, publishing one row as it is would count as private."
+        )
+    first = epsilon(settings.noise_multiplier, 1, settings.delta)
+    if first > settings.epsilon_budget:
+        raise ConfigError(
+            f"The first epoch would spend epsilon {first:.3f} of a train.privacy.epsilon_budget of {settings.epsilon_budget:g}. "
+            f"Raise train.privacy.noise_multiplier (now {settings.noise_multiplier:g}), or the budget."
+        )
+
+
+def privacy_facts(settings: PrivateTraining, epochs: int) -> PrivacyFacts:
+    """For the manifest, after `epochs` epochs."""
+    return PrivacyFacts(
+        epsilon=epsilon(settings.noise_multiplier, epochs, settings.delta),
+        delta=settings.delta,
+        noise_multiplier=settings.noise_multiplier,
+        max_grad_norm=settings.max_grad_norm,
+        epsilon_budget=settings.epsilon_budget,
+        accounting=ACCOUNTING,
+        noise_is_secret=settings.noise_seed is None,
+    )

@@ -16,6 +16,7 @@ from pipeline.svg import MUTED, STYLE, TRAIN, VALIDATION, as_svg
 
 COLUMNS = 2
 ROW_INCHES = 2.6
+NO_CURVES = ("learning_rate", "epsilon")  # shown by themselves
 
 
 def metric_curves(history: Sequence[Epoch], best_epoch: int) -> Markup:
@@ -39,7 +40,7 @@ def metric_curves(history: Sequence[Epoch], best_epoch: int) -> Markup:
 
 def metric_names(history: Sequence[Epoch]) -> list[str]:
     """Without val_, in the order of the first epoch, the loss first."""
-    found = {name.removeprefix("val_"): None for epoch in history for name in epoch.metrics if name != "learning_rate"}
+    found = {name.removeprefix("val_"): None for epoch in history for name in epoch.metrics if name not in NO_CURVES}
     return sorted(found, key=lambda name: name != "loss")
 
 

@@ -17,6 +17,7 @@ from pipeline.feed.plan import Plan
 from pipeline.manifest import digest_of, sha256_of_file
 from pipeline.schema import Prepared, Trained, files_of
 from pipeline.stage import Outcome, Request, Work, run_stage, upstream
+from pipeline.train import accounting
 from pipeline.train.feed_facts import budget_of, feed_facts
 from pipeline.train.launch import Event, launch
 from pipeline.train.rank_spec import Spec
@@ -57,6 +58,8 @@ def step_plan(request: Request, prepared: Found) -> Plan:
     plan = Plan(rows, settings.global_batch, settings.lanes, settings.seed)
     plan.lanes_of(0, settings.ranks)
     budget_of(request.recipe, prepared, plan, settings.ranks)
+    if settings.privacy is not None:
+        accounting.check_budget(settings.privacy, plan.num_rows)
     return plan
 
 
@@ -86,7 +89,13 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Path, atte
     if feed.advice:
         request.console.warn(feed.advice)
     trained = Trained(
-        ranks=settings.ranks, global_batch=settings.global_batch, steps_per_epoch=plan.num_steps, feed=feed, report=REPORT, **record
+        ranks=settings.ranks,
+        global_batch=settings.global_batch,
+        steps_per_epoch=plan.num_steps,
+        feed=feed,
+        privacy=accounting.privacy_facts(settings.privacy, len(record["history"])) if settings.privacy else None,
+        report=REPORT,
+        **record,
     )
     write_report(request, prepared, trained, attempt)
     return Work(trained.model_dump(mode="json"))
@@ -115,5 +124,5 @@ def show(request: Request, meter: Meter, event: Event) -> None:
 
 def epoch_note(event: Event) -> str:
     metrics: dict[str, Any] = event["metrics"]
-    shown = [name for name in ("loss", "val_loss", "val_accuracy", "val_mae") if name in metrics]
+    shown = [name for name in ("loss", "val_loss", "val_accuracy", "val_mae", "epsilon") if name in metrics]
     return f"epoch {event['epoch']}  " + "  ".join(f"{name} {metrics[name]:.4f}" for name in shown)

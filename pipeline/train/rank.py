@@ -29,6 +29,7 @@ from pipeline.progress import NOW
 from pipeline.schema import Prepared, prepared
 from pipeline.sections.training import Train
 from pipeline.train import checkpoint as checkpoints
+from pipeline.train import privacy
 from pipeline.train.build import build_model, compile_model, vary_random_numbers
 from pipeline.train.callbacks import Checkpoints, ExactMetrics, News, OneTraining, Progress, RankZeroDecides
 from pipeline.train.checkpoint import Checkpoint
@@ -142,8 +143,12 @@ def begin(recipe: Recipe, facts: Prepared, reader: SplitReader, world: World, fo
     share = len(plan.lanes_of(world.rank, world.size)) / plan.lanes
     synchronise(model, world, share)
     compress = settings.compression == "float16"
-    optimizer = all_reduce_gradients(make_optimizer(settings, plan.num_steps), world, share, compress=compress)
+    optimizer = make_optimizer(settings, plan.num_steps)
+    optimizer = privacy.add_noise(optimizer, settings.privacy, plan.global_batch) if settings.privacy else optimizer
+    optimizer = all_reduce_gradients(optimizer, world, share, compress=compress)
     compile_model(model, recipe, facts, optimizer, plan.num_steps)
+    if settings.privacy is not None:
+        privacy.make_private(model, settings.privacy)
     resumed = restore(folder, model, world)
     vary_random_numbers(model, world)
     history = list(resumed.history) if resumed else []
@@ -233,6 +238,7 @@ def make_watchers(
     before: list[keras.callbacks.Callback] = [StopOnNan()] if chosen.stop_on_nan else []
     before += [TimeLimit(chosen.time_limit_s)] if chosen.time_limit_s is not None else []
     before += [Plateaus(plateau)] if plateau is not None else []
+    before += [privacy.Budget(recipe.train.privacy)] if recipe.train.privacy is not None else []
     mine = [custom for custom in chosen.custom if custom.ranks == "all" or world.rank == 0]
     before += [make_custom(custom, partial(user_code.load, folder=recipe.folder)) for custom in mine]
     if world.rank:
