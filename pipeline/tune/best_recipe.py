@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,10 @@ def with_value(text: str, keys: Sequence[str], value: Any) -> str:
         raise ConfigError("the file is empty.")
     begin, end = node.start_mark.index, node.end_mark.index
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:  # a block ends where the next key begins
-        kept = text[begin:end].rstrip()
-        end = begin + len(kept)
+        lines = text[begin:end].splitlines()
+        while not lines[-1].strip() or lines[-1].lstrip().startswith("#"):
+            lines.pop()
+        end = begin + len("\n".join(lines))
     return f"{text[:begin]}{flow(value)}{text[end:]}"
 
 
@@ -92,16 +95,17 @@ def put_in(text: str, mapping: yaml.MappingNode, key: str, value: Any) -> str:
 
 
 def flow(value: Any) -> str:
-    """A value on one line: JSON is YAML, but for plain words, which need no quotes."""
+    """A value on one line; plain words without quotes."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{flow(name)}: {flow(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, float):
         return as_yaml_float(value)
-    text = json.dumps(value, ensure_ascii=False)
-    is_plain = isinstance(value, str) and value.replace("_", "").isalnum() and yaml.safe_load(value) == value
-    return str(value) if is_plain else text
+    if isinstance(value, str):
+        is_plain = value.replace("_", "").isalnum() and value.isascii() and yaml.safe_load(value) == value
+        return value if is_plain else yaml.safe_dump(value, default_style='"', width=math.inf).strip()
+    return json.dumps(value)
 
 
 def as_yaml_float(value: float) -> str:

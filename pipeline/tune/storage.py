@@ -35,7 +35,8 @@ def open_storage(folder: Path, variable: str | None, environment: Mapping[str, s
         InfrastructureError: the database cannot be used.
     """
     url = f"sqlite:///{folder.resolve() / DATABASE}" if variable is None else database_url(variable, environment)
-    options: dict[str, Any] = {"connect_args": {"timeout": 120}} if variable is None else {"pool_pre_ping": True}
+    # A connection for each use: a search asks seldom, over hours in which a server may be started anew.
+    options: dict[str, Any] = {"connect_args": {"timeout": 120}} if variable is None else {"poolclass": sqlalchemy.NullPool}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with known_failures(variable, environment), locked(folder), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
