@@ -18,8 +18,10 @@ from pipeline.manifest import digest_of, sha256_of_file
 from pipeline.schema import Prepared, Trained, files_of
 from pipeline.stage import Outcome, Request, Work, run_stage, upstream
 from pipeline.train import accounting
+from pipeline.train.elastic import launch_elastic
+from pipeline.train.events import Event
 from pipeline.train.feed_facts import budget_of, feed_facts
-from pipeline.train.launch import Event, launch
+from pipeline.train.launch import Report, launch
 from pipeline.train.rank_spec import Spec
 
 REPORT = "report.html"
@@ -33,7 +35,7 @@ def run(request: Request) -> Outcome:
         InfrastructureError: a rank died, or the disk failed.
     """
     prepared = upstream(request, "prepare")
-    sections = {**request.recipe.section("task", "model", "train"), "code": model_digest(request.recipe)}
+    sections = key_sections(request.recipe)
     plan = step_plan(request, prepared)
     checkpoints = request.run.stage("train") / "checkpoints" / digest_of([sections, prepared.manifest.digest])[:16]
     if request.force:
@@ -41,6 +43,12 @@ def run(request: Request) -> Outcome:
     outcome = run_stage(request, "train", sections, {"prepare": prepared}, partial(train, request, prepared, plan, checkpoints))
     shutil.rmtree(checkpoints.parent, ignore_errors=True)  # the model is published; what led to it is not needed again
     return outcome
+
+
+def key_sections(recipe: Recipe) -> dict[str, Any]:
+    """Everything but the prepared data that decides the model. Of the feed that is what it changes, not its limits."""
+    changes = {"feed_augment": recipe.feed.augment.model_dump(mode="json")} if recipe.feed.augment.operations else {}
+    return {**recipe.section("task", "model", "train"), **changes, "code": model_digest(recipe)}
 
 
 def model_digest(recipe: Recipe) -> str:
@@ -76,7 +84,8 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Path, atte
     ).write(spec)
     with request.console.meter("train", settings.epochs * plan.num_steps) as meter:
         meter(0, f"starting {settings.ranks} ranks of {plan.num_steps} steps an epoch")
-        launch(
+        run_ranks = launch_elastic if request.recipe.launch.elastic is not None else launch
+        seen = run_ranks(
             ["-m", "pipeline.train.rank", str(spec.resolve())],
             settings.ranks,
             logs=attempt.log,
@@ -84,6 +93,8 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Path, atte
             on_event=partial(show, request, meter),
             settings=request.recipe.launch,
         )
+    for line in remarks(seen):
+        request.console.line(f"{'':<9} {line}")
     record = json.loads((attempt.files / "history.json").read_text())
     feed = feed_facts(request.recipe, prepared, plan, record["history"])
     if feed.advice:
@@ -107,6 +118,18 @@ def write_report(request: Request, prepared: Found, trained: Trained, attempt: A
     facts = Prepared.model_validate(prepared.manifest.facts)
     page = report.render(request.recipe, facts, trained, run_id=request.run.run_id, started_at=attempt.started_at)
     (attempt.files / REPORT).write_text(page)
+
+
+def remarks(seen: Report) -> list[str]:
+    """Where the time before the first step went, and who was slow."""
+    begun = [0.0, *seen.marks.values()]
+    spent = [f"{name} {end - begin:.1f} s" for (name, end), begin in zip(seen.marks.items(), begun, strict=False)]
+    lines = [f"first step after {max(seen.marks.values()):.1f} s: {', '.join(spent)}"] if spent else []
+    return lines + [
+        f"straggler: rank {slow['rank']} on {slow['host']} needs {slow['own_ms']} ms a step of its own, the others {slow['others_ms']} ms; "
+        f"they wait for it {slow['share']:.0%} of the time"
+        for slow in seen.stragglers
+    ]
 
 
 def show(request: Request, meter: Meter, event: Event) -> None:

@@ -39,6 +39,14 @@ class Report:
     marks: dict[str, float] = field(default_factory=dict)  # rank 0's start: what was reached -> seconds since the launch
 
 
+class RankLost(InfrastructureError):
+    """A rank was killed, held all others up, or its host is gone; another place may do better."""
+
+    def __init__(self, message: str, host: str, places: int) -> None:
+        super().__init__(message)
+        self.host, self.places = host, places
+
+
 class Crew(Protocol):
     """Ranks that have been started somewhere."""
 
@@ -58,6 +66,7 @@ def launch(
     stall_timeout_s: int,
     on_event: Callable[[Event], None],
     settings: Launch | None = None,
+    has_to_end: Callable[[], bool] = lambda: False,
 ) -> Report:
     """Run `python <arguments>` as `size` ranks and wait for all.
 
@@ -68,6 +77,7 @@ def launch(
         stall_timeout_s: a rank that is silent, or gets on with nothing, for so long ends the job.
         on_event: called with every event that a rank sends, heartbeats left out.
         settings: where ranks run; on this machine if nothing is said.
+        has_to_end: asked all the time; True has ranks save a checkpoint and end, which is Interrupted here.
 
     Raises:
         LonghaulError: what the first failing rank failed with, or which rank held all others up; all ranks are ended before it is raised.
@@ -76,7 +86,7 @@ def launch(
     settings = settings or Launch()
     with ExitStack() as stack:
         crew = start(stack, arguments, size, logs, stall_timeout_s, settings)
-        watched = Watch(crew, Watchdog(crew.hosts, stall_timeout_s, time.monotonic()), logs, on_event)
+        watched = Watch(crew, Watchdog(crew.hosts, stall_timeout_s, time.monotonic()), logs, on_event, has_to_end)
         try:
             watched.until_over()
         except Interrupted as error:
@@ -134,6 +144,7 @@ class Watch:
     watchdog: Watchdog
     logs: Path
     on_event: Callable[[Event], None]
+    has_to_end: Callable[[], bool] = lambda: False
     errors: dict[int, str] = field(default_factory=dict)  # rank -> what it failed with
     report: Report = field(default_factory=Report)
     began: float = field(default_factory=time.monotonic)
@@ -141,6 +152,7 @@ class Watch:
     def until_over(self) -> None:
         """Until all ranks have ended well or one has not. Raises InfrastructureError for a stall."""
         failed_at: float | None = None
+        is_asked = False
         while True:
             codes = self.crew.poll()
             now = time.monotonic()
@@ -151,11 +163,16 @@ class Watch:
             while events := self.crew.receive(0 if is_over else 0.1):
                 for event in events:
                     self.hear(event)
+                if not is_over:  # many ranks are never all silent
+                    break
             if is_over:
                 self.report.stragglers = self.watchdog.stragglers()
                 return
             if failed_at is None and (stall := self.watchdog.stall(now)):
                 raise self.stalled(stall)
+            if not is_asked and self.has_to_end():
+                is_asked = True
+                self.crew.ask_to_stop()
             time.sleep(0.02)
 
     def hear(self, event: Event) -> None:
@@ -176,12 +193,14 @@ class Watch:
             for event in self.crew.receive(0.1):
                 self.hear(event)
 
-    def stalled(self, stall: Stall) -> InfrastructureError:
+    def stalled(self, stall: Stall) -> RankLost:
         path = self.logs / VERDICT
         path.write_text(json.dumps(stall.as_record(), indent=1) + "\n")
-        return InfrastructureError(
+        return RankLost(
             f"{stall.line()} All ranks were ended; {path} says the same as JSON. "
-            "Run the same command again: training goes on from its last checkpoint."
+            "Run the same command again: training goes on from its last checkpoint.",
+            stall.host,
+            len(stall.ranks),
         )
 
     def verdict(self, codes: Sequence[int | None]) -> LonghaulError | Interrupted:
@@ -195,16 +214,18 @@ class Watch:
                 return self.stalled(self.watchdog.lost(rank, reason, time.monotonic()))
         rank, code = blamed[0], codes[blamed[0]] or 0
         log = self.logs / f"rank-{rank}.log"
-        if code in CLEAR or code == InfrastructureError.exit_code:
-            if rank in self.errors:
-                return error_for_exit_code(code, self.errors[rank])
+        if rank in self.errors and (code in CLEAR or code == InfrastructureError.exit_code):
+            return error_for_exit_code(code, self.errors[rank])
+        if code == Interrupted.exit_code:
+            return Interrupted(f"Rank {rank} was told to stop. The same command goes on from the last checkpoint.")
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         where = "" if self.crew.hosts[rank] == "localhost" else f" on {self.crew.hosts[rank]}"
         told = f" {self.errors[rank]}" if rank in self.errors else ""
-        return InfrastructureError(
+        text = (
             f"Rank {rank} of {len(codes)}{where} {how}; the other ranks were ended.{told}{last_lines(log)} Log: {log}. "
             "Run the same command again: training goes on from its last checkpoint."
         )
+        return RankLost(text, self.crew.hosts[rank], 1) if code < 0 else InfrastructureError(text)
 
 
 CLEAR = (ConfigError.exit_code, DataError.exit_code, Interrupted.exit_code)  # ends whose reason the rank itself knows
