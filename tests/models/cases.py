@@ -103,6 +103,7 @@ CASES = {
     "gru of series": Case(
         "rnn", SERIES, series, {**NO_DROPOUT, "cell": "gru", "width": 8, "depth": 2, "bidirectional": False}, "mse", learning_rate=0.05
     ),
+    "linear_forecast": Case("linear_forecast", {**SERIES, "history": 8, "horizon": 1}, series, {"others": True}, "mse", learning_rate=0.02),
     "transformer of text": Case("transformer", TEXT, text, {**NO_DROPOUT, "width": 16, "depth": 1}),
     "transformer of series": Case("transformer", SERIES, series, {**NO_DROPOUT, "width": 16, "depth": 1}, "mse", learning_rate=0.02),
     "transformer of features": Case("transformer", ROW, table, {**NO_DROPOUT, "width": 16, "depth": 1}),
