@@ -35,6 +35,7 @@ from pipeline.train.callbacks import Checkpoints, ExactMetrics, News, OneTrainin
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.events import mark, tell
 from pipeline.train.feed_watch import FeedWatch
+from pipeline.train.gpu import use_one_gpu
 from pipeline.train.heartbeat import StopRequest, beat, listen
 from pipeline.train.horovod import World, all_reduce_gradients, detect_world
 from pipeline.train.normalisation import synchronise
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     beat(tell, rank, stop)
     mark("imported", rank)
     try:
+        use_one_gpu()
         world = detect_world()
         mark("met", rank)
         train(Spec.read(Path(arguments[0])), world, stop)

@@ -282,3 +282,37 @@ def test_ctrl_c_is_the_launchers_to_hear(tmp_path):
     tail = "os.kill(os.getpid(), signal.SIGINT); time.sleep(0.3); tell({'alive': rank})"
     assert run(tail, 1, tmp_path) == [{"alive": 0}]
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+@pytest.mark.slow
+@pytest.mark.spark
+def test_inside_spark_ranks_meet_tell_and_fail_as_anywhere(tmp_path):
+    settings = Launch(spark=True, interfaces=("lo",))
+    fine, broken = tmp_path / "fine", tmp_path / "broken"
+    code = f"""
+import json, sys
+from pathlib import Path
+from pipeline.errors import LonghaulError
+from pipeline.sections.launch import Launch
+from pipeline.train.launch import launch
+show = lambda event: print(json.dumps(event), flush=True)
+settings = Launch.model_validate_json({settings.model_dump_json()!r})
+for logs, tail in ((Path({str(fine)!r}), {program(SUM)!r}), (Path({str(broken)!r}), {program(WRONG)!r})):
+    logs.mkdir()
+    try:
+        launch(tail, 2, logs=logs, stall_timeout_s=60, on_event=show, settings=settings)
+    except LonghaulError as error:
+        print(json.dumps({{"failed": str(error), "code": error.exit_code}}), flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=500, check=True)
+    events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert sorted(event["sum"] for event in events if "sum" in event) == [3.0, 3.0], (done.stdout, done.stderr[-2000:])
+    assert events[-1] == {"failed": "row 7 is wrong", "code": 3}
+
+
+SUM = """
+import horovod.tensorflow as hvd, numpy as np
+hvd.init()
+tell({"rank": rank, "sum": float(hvd.allreduce(np.asarray(hvd.rank() + 1.0), op=hvd.Sum))})
+"""
+WRONG = "tell({'rank': 1, 'error': 'row 7 is wrong'}) or sys.exit(3) if rank == 1 else go_on()"
