@@ -116,7 +116,7 @@ def sum_gradients(gradients: Sequence[Any], world: World, share: float, *, compr
 
     dense = [gradient * share for gradient in make_dense(gradients) if gradient is not None]
     sent = [tf.cast(gradient, tf.float16) for gradient in dense] if compress else dense
-    *totals, votes = world.sum_in_graph([*sent, world.vote.ballot(sent[0].dtype)])
+    *totals, votes = world.stopwatch.around(world.sum_in_graph, [*sent, world.vote.ballot(sent[0].dtype)])
     with tf.control_dependencies([world.vote.count(votes)]):
         summed = iter([tf.cast(total, gradient.dtype) for total, gradient in zip(totals, dense, strict=True)])
     return [None if gradient is None else next(summed) for gradient in gradients]
