@@ -21,6 +21,7 @@ from pipeline.sections.base import Name, Section
 from pipeline.sections.data import CONTENT_KINDS, Audit, Column, Drift, Encode, Prepare, Scaling, Source, Split
 from pipeline.sections.feed import Feed
 from pipeline.sections.launch import Launch, count_ranks
+from pipeline.sections.privacy import Privacy
 from pipeline.sections.rules import Clean
 from pipeline.sections.series import Windows
 from pipeline.sections.training import Evaluate, Model, Register, Schedule, Train
@@ -35,6 +36,7 @@ class Recipe(Section):
     task: Literal["classification", "regression"] = "classification"
     source: Source
     columns: dict[str, Column]
+    privacy: Privacy | None = None
     clean: Clean = Clean()
     windows: Windows | None = None
     split: Split = Split()

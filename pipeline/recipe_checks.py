@@ -11,8 +11,8 @@ from pipeline import model_arguments, model_facts, user_code
 from pipeline.config_errors import suggestion
 from pipeline.private_training_checks import private_training_problems
 from pipeline.content_checks import content_problems
+from pipeline.recipe_checks_privacy import find_privacy_problems
 from pipeline.recipe_checks_series import find_window_problems
-from pipeline.recipe_checks_text import find_text_problems
 from pipeline.recipe_checks_text import find_text_problems
 from pipeline.recipe_file import Location
 from pipeline.schema import LABEL, METRICS, SAMPLE_ID, WEIGHT
@@ -39,7 +39,7 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
         *_column_problems(recipe),
         *_feature_problems(recipe),
         *find_text_problems(recipe),
-        *find_text_problems(recipe),
+        *find_privacy_problems(recipe),
         *_reference_problems(recipe),
         *_rule_problems(recipe),
         *find_window_problems(recipe),

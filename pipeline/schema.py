@@ -101,21 +101,6 @@ class Vocabulary(Record):
     lengths: dict[str, int]  # quantiles "0.5", "0.95", "1" of a row's tokens before it was cut
 
 
-class Vocabulary(Record):
-    """How texts became token ids: 0 is padding, 1 what the vocabulary does not have. Shares and lengths are of a sample of train rows."""
-
-    column: str
-    method: Literal["words", "bpe", "wordpiece"]
-    size: int  # number of ids
-    max_tokens: int
-    file: str  # of the result's files: JSON of the `tokenizers` library
-    sha256: str  # of that file
-    sample_rows: int
-    unknown_share: float  # of the tokens
-    cut_share: float  # of the rows: longer than max_tokens
-    lengths: dict[str, int]  # quantiles "0.5", "0.95", "1" of a row's tokens before it was cut
-
-
 class SplitFacts(Record):
     """Rows of one split. `sources` are raw rows; `rows` also counts augmented copies."""
 
@@ -184,6 +169,39 @@ class Leak(Record):
     holds: bool
 
 
+class Personal(Record):
+    """How often one kind of personal data was found in a column, in all rows that were read, and what became of it."""
+
+    column: str
+    kind: str  # mail, phone, card, iban, ip, name
+    count: int
+    action: str  # of sections/privacy.py; ignore too
+
+
+class AnonymityFacts(Record):
+    """Groups of kept rows with the same quasi-identifiers."""
+
+    columns: tuple[str, ...]
+    sensitive: str | None
+    rows: int
+    groups: int
+    k: int  # rows of the smallest group
+    min_k: int
+    rows_below_k: int  # rows in groups of fewer than min_k
+    diversity: int | None  # l: fewest different sensitive values in a group
+    min_l: int
+    rows_below_l: int
+    holds: bool
+
+
+class ProtectionFacts(Record):
+    """What the recipe's `privacy` found and did."""
+
+    actions: dict[str, str]  # column -> action
+    found: tuple[Personal, ...]
+    anonymity: AnonymityFacts | None = None
+
+
 class Shift(Record):
     """One column against the last published run."""
 
@@ -216,13 +234,13 @@ class Prepared(Record):
     encoders: tuple[CategoryEncoder, ...] = ()
     times: tuple[TimeEncoder, ...] = ()
     vocabulary: Vocabulary | None = None  # of a text that became token ids
-    vocabulary: Vocabulary | None = None  # of a text that became token ids
     features: tuple[str, ...] = ()  # what each position of a packed vector is: `age`, `sex=Male`, `sex=(other)`
     windows: WindowFacts | None = None
     statistics: dict[str, ColumnStatistics] = {}
     slices: tuple[str, ...] = ()  # sensitive columns kept beside the tensor, as text
     audit: tuple[Leak, ...] = ()
     drift: Drifted | None = None
+    privacy: ProtectionFacts | None = None
     split_digest: str = ""  # of what decides a row's split; bounds go on only where it is the same
     split_bounds: dict[str, tuple[float, float]] = {}  # of split.by stratified: stratum -> where its hashes are cut
     inherited_bounds: dict[str, tuple[float, float]] = {}  # those that came from an earlier run

@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 
 KEY, ORDER, SPLIT, RULE, REASON, RAW, CHANGES = "_key", "_order", "_split", "_rule", "_reason", "_raw", "_changes"
 CONTENT = ("_content_high", "_content_low")
+FOUND = "_found"  # of privacy: how often each kind stands in each text-like column, ints
 FEATURES, NEAR, GROUP = "_features", "_near", "_group"  # hashes that the leak audit compares
 NUMBERS, FLOATS = "_numbers", "array<double>"  # all number columns of a row, where they leave the JVM
 

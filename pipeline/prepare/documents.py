@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from typing import Literal, cast
 
 from pipeline.sections.text import Text
 
@@ -66,7 +65,7 @@ def clean(text: str, options: Text) -> str:
     if options.html == "strip":
         text = strip_html(text)
     if options.form != "keep" and not text.isascii():
-        text = unicodedata.normalize(cast(Literal["NFC", "NFKC"], options.form), text)
+        text = unicodedata.normalize(options.form, text)
     if options.whitespace == "collapse":
         text = " ".join((CONTROL.sub(" ", text) if not text.isprintable() else text).split())
     if len(text) < options.min_characters:

@@ -27,7 +27,6 @@ from pipeline.sections.data import Source
 
 CORRUPT = "_not_a_record"
 INVALID = "_invalid"  # whether a line has bytes that are not of the encoding: U+FFFD in its values may stand for them
-INVALID = "_invalid"  # whether a line has bytes that are not of the encoding: U+FFFD in its values may stand for them
 LINE, PARSED = "_line", "_parsed"
 JAVA_NAMES = {"utf-8": "UTF-8", "latin-1": "ISO-8859-1", "utf-16": "UTF-16"}
 CSV_OPTIONS = {

@@ -7,6 +7,7 @@ import json
 import shutil
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.attempt import Attempt
@@ -16,9 +17,10 @@ from pipeline.errors import DataError
 from pipeline.prepare import baseline as baselines
 from pipeline.prepare.baseline import STATISTICS, Baseline
 from pipeline.prepare.layout import FilePlan, plan_files
+from pipeline.prepare.secrets import identity
 from pipeline.prepare.sketch import to_json
 from pipeline.prepare.source import RawFiles, list_files, list_remote
-from pipeline.schema import SPLITS, Accounting, Prepared, SplitFacts, SplitName
+from pipeline.schema import SPLITS, Accounting, Prepared, ProtectionFacts, SplitFacts, SplitName
 from pipeline.sections.rules import CHANGING
 from pipeline.stage import Outcome, Request, Work, run_stage
 
@@ -30,7 +32,21 @@ if TYPE_CHECKING:
     from pipeline.prepare.tally import Tally
     from pipeline.prepare.windows.prepared import WindowPacking
 
-SECTIONS = ("task", "source", "columns", "clean", "windows", "split", "normalize", "encode", "audit", "drift", "augment", "prepare")
+SECTIONS = (
+    "task",
+    "source",
+    "columns",
+    "privacy",
+    "clean",
+    "windows",
+    "split",
+    "normalize",
+    "encode",
+    "audit",
+    "drift",
+    "augment",
+    "prepare",
+)
 SMALL_BYTES = 32 << 20
 PARTITION_BYTES = 32 << 20  # of source, behind one staged partition
 MIN_PARTITIONS = 4
@@ -63,6 +79,7 @@ def run(request: Request, spark: SparkSession | None = None) -> Outcome:
         before = baselines.find(request.run, source.digest)
         inherited = before.bounds_for(recipe)
         sections = {**recipe.section(*SECTIONS), "listing": source.digest, "layout": LAYOUT, "bounds": inherited}
+        sections["protection"] = identity(recipe.privacy)
         return run_stage(request, "prepare", sections, {}, partial(prepare, request, source, before, spark))
 
 
@@ -97,6 +114,7 @@ def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before
     else:
         tally = staging.stage_rows(rows, recipe, num_partitions, is_arranged=is_arranged(recipe), work=work, files=files)
     classes = check(recipe, source, rows, tally)
+    protected = privacy_facts(spark, request, tally, work)
     layout = staging.layout_of(recipe)
     leaks = audit.audit(spark, recipe, windows or layout, tally, work)
     audit.check_leaks(leaks)
@@ -116,6 +134,7 @@ def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before
         accounting=account(recipe, tally, splits),
         audit=leaks,
         drift=drifted,
+        privacy=protected,
         split_digest=baselines.split_digest(recipe),
         split_bounds=bounds,
         inherited_bounds=before.bounds_for(recipe),
@@ -195,6 +214,22 @@ def check_rows_in(rows_in: int, recipe: Recipe, source: RawFiles) -> None:
         raise DataError(f"No input rows in {recipe.source.path}: {files} files, none with a row. Nothing was published.")
     if recipe.source.format in ("images", "audio") and rows_in != files:
         raise DataError(f"{recipe.source.path}: {files} files were listed and {rows_in} read; the source changed meanwhile. Run again.")
+
+
+def privacy_facts(spark: SparkSession, request: Request, tally: Tally, work: Path) -> ProtectionFacts | None:
+    """What was found and done; raises DataError for what the recipe's `privacy` does not let pass."""
+    from pipeline.prepare import anonymity, privacy
+    from pipeline.prepare.staging import layout_of
+
+    recipe, rules = request.recipe, request.recipe.privacy
+    if rules is None:
+        return None
+    found = privacy.findings(recipe, tally)
+    privacy.check(found, request.console.warn)
+    hidden = anonymity.measure(spark, rules.anonymity, layout_of(recipe), tally, work) if rules.anonymity else None
+    if hidden and rules.anonymity:
+        anonymity.check(hidden, rules.anonymity.below, request.console.warn)
+    return ProtectionFacts(actions={name: action.name for name, action in rules.columns.items()}, found=found, anonymity=hidden)
 
 
 def drops(recipe: Recipe, tally: Tally) -> dict[str, int]:

@@ -16,6 +16,7 @@ from pipeline.config import Recipe
 from pipeline.prepare import documents
 from pipeline.prepare.columns import CONTENT, KEY, ORDER, RAW, REASON, RULE, col, hash_of
 from pipeline.prepare.documents import BadDocument
+from pipeline.prepare.privacy import protect
 from pipeline.prepare.source import RawFiles, escape_glob
 from pipeline.prepare.tasks import ArrowFunction
 from pipeline.sections.data import Source
@@ -28,7 +29,7 @@ SHOWN_CHARACTERS = 300  # of a document in quarantine
 
 def read_texts(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFrame:
     """Documents as rows; what names one that is a whole file is its path, what names a line is its content. Lazy."""
-    rows = read_documents(spark, recipe, source)
+    rows = protect(read_documents(spark, recipe, source), recipe)
     declared = [col(name) for name in (recipe.content or "", *path_columns(recipe))]
     hashed = rows.select("*", *(hash_of(salt, declared).alias(name) for salt, name in enumerate(CONTENT)))
     names = [F.col(KEY)] if recipe.source.document == "file" else [F.col(name) for name in CONTENT]
@@ -45,7 +46,7 @@ def read_documents(spark: SparkSession, recipe: Recipe, source: RawFiles) -> Dat
     found = lines(spark, source, options) if recipe.source.document == "line" else files(spark, source, options)
     from_path = path_columns(recipe)
     names = [column, *from_path, REASON, RULE, RAW, KEY]
-    work = document_reader(recipe.source, options, source.base_uri, names, from_path, is_private=False)
+    work = document_reader(recipe.source, options, source.base_uri, names, from_path, is_private=recipe.privacy is not None)
     return found.mapInArrow(work, ", ".join(f"`{name}` string" for name in names))
 
 
@@ -178,10 +179,8 @@ def column_cleaner(column: str, options: Text, encoding: str, names: list[str]) 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             values = dict(zip(batch.schema.names, batch.columns, strict=True))
-            found = [
-                clean_value(column, *row, options, encoding)
-                for row in zip(*(values[name].to_pylist() for name in (column, REASON, RULE)), strict=True)
-            ]
+            kept = (values[name].to_pylist() for name in (column, REASON, RULE))
+            found = [clean_value(column, text, reason, rule, options, encoding) for text, reason, rule in zip(*kept, strict=True)]
             for place, name in enumerate((column, REASON, RULE)):
                 values[name] = pa.array([row[place] for row in found], pa.string())
             yield pa.RecordBatch.from_arrays([values[name] for name in names], names=names)

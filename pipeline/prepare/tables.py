@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.prepare.columns import CONTENT, KEY, ORDER, RAW, REASON, RULE, col, hash_of, seldom
 from pipeline.prepare.decoding import decode_column, max_bytes
 from pipeline.prepare.formats import CORRUPT, INVALID, open_source, opens_a_quote
+from pipeline.prepare.privacy import protect
 from pipeline.prepare.read_text import clean_column, too_large_column
 from pipeline.prepare.source import RawFiles
 
@@ -25,7 +26,6 @@ ONLY_JAVA = "[dDfF]\\s*$|[xX]"  # 5d, 5f and 0x1p3, which nobody else takes for 
 STARTS_WITH_YEAR = "^\\s*[+-]?\\d{4}"  # Spark takes 12:30 for that time of today
 REPLACEMENT = "\ufffd"  # what Spark puts where bytes are not of the encoding
 TYPED = "_typed_"
-TEXTS = ("category", "text")
 DECODED = ("image", "audio")  # kinds whose stored value is a file's bytes or path
 TEXTS = ("category", "text")
 SHOWN = 1000  # characters of what may be long, in quarantine
@@ -42,9 +42,9 @@ def read_table(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFra
     check_patterns(spark, recipe, declared)
     rows = reduce(DataFrame.unionByName, (read_part(recipe, raw, declared) for raw in open_source(spark, recipe, source, declared)))
     rows = clean_column(rows, recipe) if recipe.names("text") else rows
-    rows = clean_column(rows, recipe) if recipe.names("text") else rows
     if recipe.content and recipe.columns[recipe.content].kind in DECODED:
         rows = decode_content(rows, recipe, source)
+    rows = protect(rows, recipe)
     texts, numbers = (
         [col(name) for name in sorted(declared) if (recipe.columns[name].kind in ("number", "time")) == wanted] for wanted in (False, True)
     )
@@ -195,7 +195,8 @@ def wrong_value(recipe: Recipe, name: str, stored: str) -> tuple[Column, Column]
         return is_damaged, F.lit(f"{name}: is not {recipe.source.encoding if is_read else 'utf-8'} text")
     limit = MAX_NUMBER if column.kind == "number" else MAX_TIME
     expected = "a finite number" if column.kind == "number" else f"a time {f'as {column.format}' if column.format else '(ISO 8601)'}"
-    text = F.concat(F.lit(f"{name}: "), raw.try_cast("string"), F.lit(f" is not {expected}"))
+    shown = F.lit("what stands there") if recipe.privacy else raw.try_cast("string")
+    text = F.concat(F.lit(f"{name}: "), shown, F.lit(f" is not {expected}"))
     is_far = F.abs(value) > limit  # NaN is larger than all
     return (is_far if stored in ("double", "float") else is_lost | is_far), text
 

@@ -18,6 +18,7 @@ class Tally:
     rows: int = 0
     dropped: Counter[str] = field(default_factory=Counter)  # rule -> rows
     changed: Counter[str] = field(default_factory=Counter)  # index of a value rule, as text -> values
+    found: Counter[str] = field(default_factory=Counter)  # place in FOUND, as text -> personal data found
     nulls: Counter[str] = field(default_factory=Counter)  # column -> kept rows without a value
     labels: dict[str, Counter[str]] = field(default_factory=dict)  # split -> label -> kept rows
     staged: dict[str, dict[str, int]] = field(default_factory=dict)  # split -> partition -> kept rows
@@ -32,6 +33,7 @@ class Tally:
         for mine, theirs in ((self.dropped, other.dropped), (self.changed, other.changed), (self.nulls, other.nulls)):
             mine.update(theirs)
         self.windows.update(other.windows)
+        self.found.update(other.found)
         for split, counts in other.labels.items():
             self.labels.setdefault(split, Counter()).update(counts)
         for split, rows in other.staged.items():
@@ -65,6 +67,7 @@ def load_tally(state: bytes) -> Tally:
         dropped=Counter(fields["dropped"]),
         changed=Counter(fields["changed"]),
         nulls=Counter(fields["nulls"]),
+        found=Counter(fields["found"]),
         labels={split: Counter(counts) for split, counts in fields["labels"].items()},
         staged=fields["staged"],
         quarantined=fields["quarantined"],

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pipeline.schema import Tensor
 from pipeline.sections.data import Column
@@ -60,8 +59,8 @@ class Kind(Protocol):
     def pack(self, values: pa.ChunkedArray, fitted: ContentFit) -> pa.Array:
         """(R,) binary: the tensor of each staged value."""
 
-    def unpack(self, value: Any, fitted: ContentFit) -> NDArray[Any]:
-        """One staged value as the array that augmentation works on."""
+    def unpack(self, value: Any, fitted: ContentFit) -> Any:
+        """One staged value as what augmentation works on: an array, or a text."""
 
-    def repack(self, values: NDArray[Any], fitted: ContentFit) -> bytes | str:
-        """The staged value of an augmented array; the inverse of `unpack`."""
+    def repack(self, values: Any, fitted: ContentFit) -> bytes | str:
+        """The staged value of what was augmented; the inverse of `unpack`."""

@@ -37,7 +37,7 @@ class Texts:
     def row_bytes(self, column: Column) -> int:
         return AVERAGE_BYTES
 
-    def decode(self, content: bytes, column: Column) -> Decoded:
+    def decode(self, content: bytes, column: Column, name: str = "") -> Decoded:
         try:
             return Decoded(documents.clean(documents.decode(documents.without_mark(content, "utf-8"), "utf-8"), options_of(column)))
         except documents.BadDocument as error:
