@@ -14,6 +14,7 @@ from pipeline.schema import Evaluated, Registered, Trained, prepared
 from pipeline.stage import Request
 from pipeline.train import job as train
 from pipeline.train.build import compile_model
+from tests.conftest import PROJECT
 from tests.evaluate.finished_regression import finish_prepare, finish_regressor, make_request, make_rows
 
 STOPPING = "train.early_stopping={metric: val_mae, patience: 2}"
@@ -38,6 +39,39 @@ def test_two_ranks_on_a_global_batch_give_the_weights_and_errors_of_one_rank_on_
         np.testing.assert_allclose(left, right, rtol=2e-4, atol=2e-5)
     for left, right in zip(two.history, one.history, strict=True):
         assert left.metrics == pytest.approx(right.metrics, rel=1e-3, abs=1e-4)
+
+
+RICH = (
+    "train.optimizer={name: adamw, learning_rate: 0.01, weight_decay: 0.01, clip_norm: 0.5, accumulate: 2, ema: 0.8, "
+    "schedule: {name: cosine, warmup_steps: 3}, scaling: sqrt, base_batch: 16}",
+    "train.loss={name: huber, delta: 0.5}",
+    "train.metrics=[rmse, r2]",
+    "train.regularize={l2: 0.001, max_norm: 2.0}",
+    "train.epochs=3",
+    "train.early_stopping={metric: val_r2, patience: 3}",
+    "train.callbacks={csv: true, tensorboard: true, time_limit_s: 3600, custom: [{name: 'own:Notes', ranks: first}]}",
+    "model={name: residual_mlp, width: 16, depth: 1, dropout: 0.0}",
+)
+
+
+@pytest.mark.e2e
+def test_all_that_a_recipe_may_ask_of_training_is_the_same_on_two_ranks_as_on_one(tmp_path):
+    results = []
+    (tmp_path / "own.py").write_text((PROJECT / "tests" / "train" / "own_callback.py").read_text())  # beside the recipe
+    for ranks in (2, 1):
+        request = make_request(tmp_path, f"manual-{ranks:08}", (f"train.ranks={ranks}", *RICH))
+        finish_prepare(request)
+        results.append((*trained(request), train.run(request).found.files))
+    (two, weights_of_two, files), (one, weights_of_one, _) = results
+    for left, right in zip(weights_of_two, weights_of_one, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-4)
+    for left, right in zip(two.history, one.history, strict=True):
+        assert left.metrics == pytest.approx(right.metrics, rel=1e-3, abs=1e-4)
+        assert set(left.metrics) == {f"{part}{name}" for part in ("", "val_") for name in ("loss", "mae", "rmse", "r2")} | {"learning_rate"}
+    lines = (files / "history.csv").read_text().splitlines()
+    assert lines[0].startswith("epoch,") and [line.split(",")[0] for line in lines[1:]] == [str(line.epoch) for line in two.history]
+    assert len(list((files / "tensorboard").iterdir())) == 1
+    assert two.history[-1].metrics["val_r2"] > 0
 
 
 @pytest.mark.e2e
