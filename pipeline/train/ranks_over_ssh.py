@@ -92,12 +92,12 @@ class RanksOverSsh:
         """What ranks have told since the last call; waits for the first of it, at most so long."""
         self._say_alive()
         heard = [place for place in self.places if place.is_heard]
-        ready = select.select([place.agent.stdout for place in heard], [], [], timeout_s)[0] if heard else time.sleep(timeout_s) or []
-        events: list[Event] = []
-        for place in heard:
-            if place.agent.stdout in ready:
-                events += self._read(place)
-        return events
+        if not heard:
+            time.sleep(timeout_s)
+            return []
+        of = {place.agent.stdout.fileno(): place for place in heard}  # type: ignore[union-attr]  # it is a pipe
+        ready, _, _ = select.select(list(of), [], [], timeout_s)
+        return [event for descriptor in ready for event in self._read(of[descriptor])]
 
     def lost(self, rank: int) -> str | None:
         """What is known of a rank's host if its agent is gone or was refused by ssh."""

@@ -47,7 +47,7 @@ def rendezvous(slots: Sequence[tuple[str, int]], address: str = LOOPBACK) -> Ite
             if not hmac.compare_digest(first.partition(":")[0].encode(), secret.encode()):
                 self.send_error(403)
                 return False
-            self.path = f"/{rest}"
+            self.path: str = f"/{rest}"
             return True
 
     plan = get_host_assignments(parse_hosts(",".join(f"{host}:{count}" for host, count in slots)), sum(count for _, count in slots))
