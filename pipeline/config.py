@@ -16,10 +16,12 @@ from pipeline import config_errors, recipe_file
 from pipeline.errors import ConfigError
 from pipeline.manifest import digest_of
 from pipeline.recipe_checks import find_contradictions
+from pipeline.schema import LABEL
 from pipeline.sections.augment import Augment
 from pipeline.sections.base import Name, Section
 from pipeline.sections.data import CONTENT_KINDS, Audit, Column, Drift, Encode, Prepare, Scaling, Source, Split
 from pipeline.sections.feed import Feed
+from pipeline.sections.interactions import Interactions
 from pipeline.sections.launch import Launch, count_ranks
 from pipeline.sections.privacy import Privacy
 from pipeline.sections.rules import Clean
@@ -39,6 +41,7 @@ class Recipe(Section):
     privacy: Privacy | None = None
     clean: Clean = Clean()
     windows: Windows | None = None
+    interactions: Interactions | None = None
     split: Split = Split()
     normalize: dict[str, Scaling] = {}  # number columns, a regression's label too; standard where nothing is said
     encode: dict[str, Encode] = {}  # category columns; one_hot where nothing is said
@@ -80,6 +83,8 @@ class Recipe(Section):
 
     @property
     def label(self) -> str:
+        if self.interactions is not None:
+            return LABEL  # made here: 1 for what was taken
         return next(name for name, column in self.columns.items() if column.role == "label")
 
     @property

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # config.load asks this module; at run time nothing here impo
 ALWAYS = frozenset({"num_outputs", "tensor_shape", "tensor_dtype"})
 OF_TABLES = frozenset({"num_features", "category_sizes"})
 OF_WINDOWS = frozenset({"sequence_shape", "history", "horizon", "num_channels"})
+OF_INTERACTIONS = frozenset({"num_users", "num_items"})
 OF_CONTENT = {  # by the kind of the one feature that is a whole image, sound or text
     "image": frozenset({"image_shape", "pixel_mean", "pixel_std"}),
     "audio": frozenset({"num_samples", "sample_rate"}),
@@ -25,6 +26,8 @@ OF_CONTENT = {  # by the kind of the one feature that is a whole image, sound or
 
 def names(recipe: Recipe) -> set[str]:
     """Facts that this recipe's prepared data will have."""
+    if recipe.interactions is not None:
+        return set(ALWAYS | OF_INTERACTIONS)
     if recipe.windows is not None:
         return set(ALWAYS | OF_WINDOWS)
     kinds = {column.kind for column in recipe.columns.values() if column.role == "feature"}
@@ -51,6 +54,8 @@ def values(facts: Prepared) -> dict[str, Any]:
         "sequence_length": facts.vocabulary.max_tokens if facts.vocabulary else None,
         "vocabulary_size": facts.vocabulary.size if facts.vocabulary else None,
         "sequence_shape": shape,
+        "num_users": facts.interactions.num_users if facts.interactions else None,
+        "num_items": facts.interactions.num_items if facts.interactions else None,
         "history": facts.windows.history if facts.windows else None,
         "horizon": facts.windows.horizon if facts.windows else None,
         "num_channels": shape[-1],

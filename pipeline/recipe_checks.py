@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from pipeline import model_arguments, model_facts, user_code
 from pipeline.config_errors import suggestion
-from pipeline.private_training_checks import private_training_problems
 from pipeline.content_checks import content_problems
+from pipeline.private_training_checks import private_training_problems
+from pipeline.recipe_checks_interactions import find_interaction_problems
 from pipeline.recipe_checks_privacy import find_privacy_problems
 from pipeline.recipe_checks_series import find_window_problems
 from pipeline.recipe_checks_text import find_text_problems
@@ -43,6 +44,7 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
         *_reference_problems(recipe),
         *_rule_problems(recipe),
         *find_window_problems(recipe),
+        *find_interaction_problems(recipe),
         *_label_scaling_problems(recipe),
         *_source_problems(recipe),
         *_model_problems(recipe),
@@ -58,7 +60,8 @@ def _column_problems(recipe: Recipe) -> list[Problem]:
     problems: list[Problem] = []
     for role, allowed in (("label", (1,)), ("key", (0, 1))):
         names = [name for name, column in recipe.columns.items() if column.role == role]
-        if len(names) not in allowed and not (names and role == "label" and recipe.windows):  # a forecast may be of several
+        is_free = role == "label" and ((names and recipe.windows) or recipe.interactions)  # of several, or made here
+        if len(names) not in allowed and not is_free:
             expected = " or ".join(map(str, allowed))
             problems.append((("columns",), f"expected {expected} column with role: {role}, received {len(names)}: {names}"))
         kind = "number" if (role, recipe.task) == ("label", "regression") else "category"
@@ -238,7 +241,8 @@ def _callback_problems(recipe: Recipe) -> list[Problem]:
 
 def _task_problems(recipe: Recipe) -> list[Problem]:
     """Losses and metrics of the other task."""
-    gate, stopping, metrics = recipe.register_.gate, recipe.train.early_stopping, METRICS[recipe.task]
+    gate, stopping = recipe.register_.gate, recipe.train.early_stopping
+    metrics = [*METRICS[recipe.task], *(["skill"] if recipe.windows else [])]  # naive forecasts are of windows
     used: list[tuple[Location, str | None, Sequence[str]]] = [
         (("train", "loss"), recipe.train.loss.name if recipe.train.loss else None, LOSSES[recipe.task])
     ]
@@ -285,7 +289,9 @@ def _launch_problems(recipe: Recipe) -> list[Problem]:
     slots, elastic = sum(count for _, count in recipe.launch.slots), recipe.launch.elastic
     problems: list[Problem] = []
     if slots and slots != recipe.train.ranks:
-        text = f"launch.hosts={recipe.launch.hosts} has places for {slots} ranks, train.ranks is {recipe.train.ranks}; leave train.ranks out"
+        text = (
+            f"launch.hosts={recipe.launch.hosts} has places for {slots} ranks, train.ranks is {recipe.train.ranks}; leave train.ranks out"
+        )
         problems.append((("launch", "hosts"), text))
     if elastic is not None and elastic.min_ranks > recipe.train.ranks:
         text = f"min_ranks={elastic.min_ranks} is more than train.ranks={recipe.train.ranks}, which is the most that ever run"

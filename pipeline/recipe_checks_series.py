@@ -19,17 +19,8 @@ def find_window_problems(recipe: Recipe) -> list[Problem]:
     """Every contradiction of a recipe's windows with its other sections; none if it has no windows."""
     windows = recipe.windows
     if windows is None:
-        return _skill_problems(recipe)
+        return []
     return [*_column_problems(recipe), *_split_problems(recipe), *_other_problems(recipe)]
-
-
-def _skill_problems(recipe: Recipe) -> list[Problem]:
-    gate = recipe.register_.gate
-    text = "skill compares forecasts with naive ones; it goes with windows"
-    problems: list[Problem] = [(("register", "gate", "skill"), text)] if gate.skill is not None else []
-    if gate.versus_champion is not None and gate.versus_champion.metric == "skill":
-        problems.append((("register", "gate", "versus_champion", "metric"), text))
-    return problems
 
 
 def _column_problems(recipe: Recipe) -> list[Problem]:
@@ -91,6 +82,8 @@ def _other_problems(recipe: Recipe) -> list[Problem]:
         problems.append((("task",), f"windows forecast numbers: expected task: regression, received {recipe.task}"))
     if recipe.content is not None:
         problems.append((("columns", recipe.content), f"{recipe.content!r}: windows are of numbers, categories and times"))
+    if recipe.privacy is not None:
+        problems.append((("privacy",), "privacy is not looked after in series yet; treat such columns before they come here"))
     if recipe.audit.max_near_duplicates is not None:
         problems.append((("audit", "max_near_duplicates"), "near duplicates are not looked for among windows; leave it out"))
     if wrong := [name for name, options in recipe.encode.items() if options.method == "target"]:

@@ -137,6 +137,17 @@ class WindowFacts(Record):
     lost: dict[str, int]  # why windows were not made -> windows: hole (a missing step), boundary (of a split)
 
 
+class InteractionFacts(Record):
+    """Ids of interactions, and the negatives of each positive. Which id is whose is in ids/user.parquet and ids/item.parquet."""
+
+    num_users: int  # ids from 0, the unknown
+    num_items: int
+    feature_sizes: tuple[int, ...]  # number of ids of each item feature, in the tensor's order
+    negatives: int  # of train
+    candidates: int  # of validation and test
+    sampling: Literal["uniform", "popularity"]
+
+
 class Histogram(Record):
     """Counts between equally spaced edges; the first and last bin also hold what lies beyond."""
 
@@ -236,6 +247,7 @@ class Prepared(Record):
     vocabulary: Vocabulary | None = None  # of a text that became token ids
     features: tuple[str, ...] = ()  # what each position of a packed vector is: `age`, `sex=Male`, `sex=(other)`
     windows: WindowFacts | None = None
+    interactions: InteractionFacts | None = None
     statistics: dict[str, ColumnStatistics] = {}
     slices: tuple[str, ...] = ()  # sensitive columns kept beside the tensor, as text
     audit: tuple[Leak, ...] = ()
@@ -383,7 +395,7 @@ class Baseline(Record):
 # Metrics of the test split by task, the one that a line has room for first. A regression's are in the label's raw unit.
 METRICS: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "log_loss"),
-    "regression": ("mae", "rmse", "r2", "median_absolute_error", "skill"),  # skill of windows alone
+    "regression": ("mae", "rmse", "r2", "median_absolute_error"),  # of forecasts skill too, against naive ones
 }
 LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse", "median_absolute_error"})
 

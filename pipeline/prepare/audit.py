@@ -12,16 +12,19 @@ from pyspark.sql import functions as F
 from pipeline.config import Recipe
 from pipeline.errors import DataError
 from pipeline.prepare.columns import FEATURES, GROUP, NEAR, ORDER
+from pipeline.prepare.interactions.stage import InteractionLayout
 from pipeline.prepare.staging import Layout, read_staged
 from pipeline.prepare.tally import Tally
 from pipeline.prepare.tasks import ArrowFunction
 from pipeline.prepare.windows.stage import SeriesLayout
 from pipeline.schema import Leak
 
+AnyLayout = Layout | SeriesLayout | InteractionLayout
+
 TRAIN, OTHER = 1, 2  # bits: where a hash was seen
 
 
-def audit(spark: SparkSession, recipe: Recipe, layout: Layout | SeriesLayout, tally: Tally, work: Path) -> tuple[Leak, ...]:
+def audit(spark: SparkSession, recipe: Recipe, layout: AnyLayout, tally: Tally, work: Path) -> tuple[Leak, ...]:
     """Every check of the recipe's `audit`. One Spark job for each kind of hash."""
     limits, evaluated = recipe.audit, tally.kept("validation") + tally.kept("test")
     checks = {} if recipe.split.by == "hash" else {"key": (ORDER, 0.0)}

@@ -216,7 +216,7 @@ def check_dropped(dropped: Mapping[str, int], rows_in: int, limits: Clean) -> No
     Raises:
         DataError: with the share, the limit and each rule's rows.
     """
-    counted = {rule: count for rule, count in dropped.items() if count and rule not in (*DUPLICATES, "split_gap")}
+    counted = {rule: count for rule, count in dropped.items() if count and rule not in (*DUPLICATES, "repeated_pair", "split_gap")}
     lost = sum(counted.values())
     if lost / max(rows_in, 1) > limits.max_dropped:
         by_rule = ", ".join(f"{rule} {count}" for rule, count in counted.items())

@@ -27,10 +27,9 @@ from pipeline.stage import Outcome, Request, Work, run_stage
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from pipeline.prepare.pack import Packing
     from pipeline.prepare.split import Bounds
     from pipeline.prepare.tally import Tally
-    from pipeline.prepare.windows.prepared import WindowPacking
+    from pipeline.prepare.write import AnyPacking
 
 SECTIONS = (
     "task",
@@ -39,6 +38,7 @@ SECTIONS = (
     "privacy",
     "clean",
     "windows",
+    "interactions",
     "split",
     "normalize",
     "encode",
@@ -100,6 +100,8 @@ def prepare(request: Request, source: RawFiles, before: Baseline, given: SparkSe
 def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before: Baseline, attempt: Attempt) -> Work:
     """Every step on Spark. The source is read once for staging, and once before for each group of rules that needs statistics."""
     from pipeline.prepare import audit, fit, media_sheet, report, staging, write
+    from pipeline.prepare.interactions import fit as pairs
+    from pipeline.prepare.interactions.stage import interaction_layout, stage_interactions
     from pipeline.prepare.text_sheet import text_examples
     from pipeline.prepare.windows import fit as series
     from pipeline.prepare.windows.stage import series_layout, stage_windows
@@ -109,19 +111,24 @@ def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before
     spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(MAX_BATCH_BYTES))
     rows, bounds, num_partitions = arrange(spark, recipe, source, before)
     windows = series_layout(recipe) if recipe.windows else None
+    taken = interaction_layout(recipe) if recipe.interactions else None
     if windows:
         tally = stage_windows(rows, windows, num_partitions, work=work, files=files)
+    elif taken:
+        tally = stage_interactions(rows, taken, num_partitions, work=work, files=files)
     else:
         tally = staging.stage_rows(rows, recipe, num_partitions, is_arranged=is_arranged(recipe), work=work, files=files)
     classes = check(recipe, source, rows, tally)
     protected = privacy_facts(spark, request, tally, work)
     layout = staging.layout_of(recipe)
-    leaks = audit.audit(spark, recipe, windows or layout, tally, work)
+    leaks = audit.audit(spark, recipe, windows or taken or layout, tally, work)
     audit.check_leaks(leaks)
     drifted = baselines.drift(before, tally.sketches, recipe, request.console)
-    packing: Packing | WindowPacking
+    packing: AnyPacking
     if windows:
         packing, fitted = series.fit_windows(recipe, windows, tally, work)
+    elif taken:
+        packing, fitted = pairs.fit_interactions(spark, recipe, taken, tally, work, files)
     else:
         packing, fitted = fit.fit(spark, recipe, layout, tally, classes, work)
     written = write.write_files(spark, plan(recipe, tally, packing), packing, work=work, files=files)
@@ -169,10 +176,13 @@ def arrange(spark: SparkSession, recipe: Recipe, source: RawFiles, before: Basel
 
 
 def by_series(rows: DataFrame, recipe: Recipe) -> DataFrame:
-    """Rows of a recipe with windows are ordered, and split by hash, by their series and not each for itself. Lazy."""
+    """Rows of a recipe with windows are ordered, and split by hash, by their series and not each for itself; interactions by user. Lazy."""
     from pipeline.prepare.columns import ORDER, col, hash_of
 
-    return rows if recipe.windows is None else rows.withColumn(ORDER, hash_of("key", [col(name) for name in recipe.windows.series]))
+    if recipe.windows is None and recipe.interactions is None:
+        return rows
+    names = recipe.windows.series if recipe.windows else [recipe.interactions.user] if recipe.interactions else []
+    return rows.withColumn(ORDER, hash_of("key", [col(name) for name in names]))
 
 
 def rows_per_batch(recipe: Recipe) -> int:
@@ -253,8 +263,9 @@ def rows_out(recipe: Recipe, tally: Tally) -> int:
     return tally.windows["rows"] if recipe.windows else sum(tally.kept(name) for name in SPLITS)
 
 
-def plan(recipe: Recipe, tally: Tally, packing: Packing | WindowPacking) -> list[FilePlan]:
+def plan(recipe: Recipe, tally: Tally, packing: AnyPacking) -> list[FilePlan]:
     copies = {"train": 1 + max([recipe.augment.copies, *train_copies(recipe, tally).values()])}
+    copies = {name: 1 + recipe.interactions.negatives_of(name) for name in SPLITS} if recipe.interactions else copies
     return plan_files(
         {name: {int(partition): count for partition, count in parts.items()} for name, parts in tally.staged.items()},
         row_bytes={name: packing.tensor.row_bytes * copies.get(name, 1) for name in SPLITS},
@@ -297,6 +308,8 @@ def account(recipe: Recipe, tally: Tally, splits: dict[SplitName, SplitFacts]) -
     added = sum(tally.labels["train"][name] * number for name, number in copies.items())
     added = added if copies else splits["train"].sources * recipe.augment.copies
     expected = {name: splits[name].sources + (added if name == "train" else 0) for name in SPLITS}
+    if recipe.interactions:
+        expected = {name: splits[name].sources * (1 + recipe.interactions.negatives_of(name)) for name in SPLITS}
     written = {name: splits[name].rows for name in SPLITS}
     if accounting.rows_in != accounting.rows_out + dropped or expected != written or quarantined != dropped:
         raise DataError(

@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from pipeline.config import Recipe
 from pipeline.prepare import figures
+from pipeline.prepare.encode import feature_names, time_names
 from pipeline.prepare.findings import MAX_NULLS, MIN_CLASS_ROWS, find
 from pipeline.prepare.media_sheet import Example
 from pipeline.prepare.sketch import SAMPLE
@@ -227,6 +228,9 @@ def becomes(role: str, use: str | None, facts: Prepared) -> str:
 
 def steps(facts: Prepared) -> Iterator[Step]:
     """The packed vector from its first position to its last."""
+    if facts.windows or facts.interactions:
+        yield from named_steps(facts)
+        return
     place = 0
     for scaler in facts.scalers:
         text = f"{scaler_text(scaler)}; a missing x is {figure(scaler.fill)}"
@@ -239,6 +243,25 @@ def steps(facts: Prepared) -> Iterator[Step]:
         text = f"sine and cosine of its place in the {', '.join(time.cycles)}, UTC; a missing time is all zeros"
         yield Step(time.column, positions(place, time.width), "cycles", text)
         place += time.width
+
+
+def named_steps(facts: Prepared) -> Iterator[Step]:
+    """Channels of windows, or ids of interactions, from the first position to the last, by their names."""
+    scalers = {scaler.column: scaler for scaler in (*(facts.windows.targets if facts.windows else ()), *facts.scalers)}
+    first = {feature_names(encoder)[0]: encoder for encoder in facts.encoders if facts.windows}
+    waves = {time_names(time)[0]: time for time in facts.times}
+    ids = {encoder.column: encoder for encoder in facts.encoders if facts.interactions}
+    for place, name in enumerate(facts.features):
+        if name in scalers:
+            yield Step(name, positions(place, 1), scalers[name].method, scaler_text(scalers[name]))
+        elif name in first:
+            yield Step(first[name].column, positions(place, first[name].width), first[name].method, encoder_text(first[name]))
+        elif name in waves:
+            text = f"sine and cosine of its place in the {', '.join(waves[name].cycles)}, UTC; known ahead"
+            yield Step(waves[name].column, positions(place, waves[name].width), "cycles", text)
+        elif facts.interactions:
+            text = encoder_text(ids[name]) if name in ids else f"ids by falling number of train rows: ids/{('user', 'item')[place]}.parquet"
+            yield Step(name, positions(place, 1), "ids", text)
 
 
 def channels(facts: Prepared) -> list[tuple[str, float, float]]:

@@ -39,6 +39,8 @@ def assign_splits(rows: DataFrame, recipe: Recipe, bounds: Bounds) -> DataFrame:
             name = by_time(split)
         case "kfold":
             name = by_fold(fraction, split)
+        case "user_time":  # where all of a user are together: interactions/stage.py
+            name = F.lit("train")
         case "stratified":
             name = by_stratum(fraction, stratum_of(recipe), bounds)
         case _:

@@ -206,6 +206,8 @@ def needed(recipe: Recipe, name: str) -> str | None:
     role = recipe.columns[name].role
     if recipe.windows is not None:
         return "time" if name == recipe.windows.time else "series" if name in recipe.windows.series else None
+    if recipe.interactions is not None and name in recipe.interactions.columns:
+        return recipe.interactions.columns[name]
     if role in ("label", "key"):
         return role
     return recipe.split.by if name == recipe.split.column and recipe.split.by in ("group", "time") else None

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from pipeline.prepare.interactions import pack as interactions
 from pipeline.prepare.layout import FilePlan
 from pipeline.prepare.pack import Packing, pack
 from pipeline.prepare.staging import read_staged, write_aside
@@ -20,7 +21,7 @@ from pipeline.prepare.tasks import ArrowFunction, current_task
 from pipeline.prepare.windows import prepared as windows
 from pipeline.schema import LABEL, LABEL_SHIFT, SAMPLE_ID, WEIGHT, SplitName
 
-AnyPacking = Packing | windows.WindowPacking
+AnyPacking = Packing | windows.WindowPacking | interactions.InteractionPacking
 
 WRITTEN_SCHEMA = "path string, rows long"
 
@@ -57,6 +58,8 @@ def writer(plans: Sequence[FilePlan], packing: AnyPacking, work: str, files: str
 
 
 def pack_any(rows: pa.Table, split: SplitName, packing: AnyPacking) -> pa.Table:
+    if isinstance(packing, interactions.InteractionPacking):
+        return interactions.pack(rows, split, packing)
     return windows.pack(rows, split, packing) if isinstance(packing, windows.WindowPacking) else pack(rows, split, packing)
 
 

@@ -112,9 +112,10 @@ class Split(Section):
     | stratified | its key's hash among the rows with the same value of `column` (the label if not said), so that shares are exact in each |
     | time | `column` (kind: time): test from `test_from`, validation from `validation_from`, and `gap_s` before each that goes to neither |
     | kfold | its key's hash: part `fold` of `folds` is the test, the next one validation |
+    | user_time | of interactions: its place among its user's, the last ones being for test; see `interactions` |
     """
 
-    by: Literal["hash", "group", "stratified", "time", "kfold"] = "hash"
+    by: Literal["hash", "group", "stratified", "time", "kfold", "user_time"] = "hash"
     train: Fraction = 0.8
     validation: Fraction = 0.1
     test: Fraction = 0.1
