@@ -94,7 +94,8 @@ def open_search(asked: Asked, console: Console) -> Search:
     from pipeline.tune.storage import known_failures, open_storage
     from pipeline.tune.trial import Base
 
-    study_id = digest_of([fixed_part(recipe, tune), train_job.model_digest(recipe), prepared.manifest.digest])[:8]
+    decides = [train_job.key_sections(recipe), recipe.section("transfer"), fixed_part(tune), prepared.manifest.digest]
+    study_id = digest_of(decides)[:8]
     place = run.root / recipe.name / "tune" / study_id
     place.mkdir(parents=True, exist_ok=True)
     storage = open_storage(place, tune.storage)
@@ -103,11 +104,10 @@ def open_search(asked: Asked, console: Console) -> Search:
     return Search(asked, recipe, document, study, Base(document, folder, prepared))
 
 
-def fixed_part(recipe: config.Recipe, tune: Tune) -> dict[str, Any]:
-    """What decides the trials; how many there are and how long they may take can be changed while a search lasts."""
+def fixed_part(tune: Tune) -> dict[str, Any]:
+    """What decides what is tried; how many trials there are and how long they may take can be changed while a search lasts."""
     free = {"trials", "timeout_s", "max_failures", "storage"}
-    search = {name: value for name, value in tune.model_dump(mode="json").items() if name not in free}
-    return {**recipe.section("task", "model", "train"), "tune": search}
+    return {name: value for name, value in tune.model_dump(mode="json").items() if name not in free}
 
 
 def work(search: Search, console: Console) -> None:
