@@ -79,7 +79,7 @@ class Texts:
         from pipeline.prepare import tokenizer
 
         if fitted.tensor.dtype == "string":
-            return values.combine_chunks()
+            return values.combine_chunks().cast(pa.binary())  # UTF-8
         texts, (max_tokens,), packed = values.to_pylist(), fitted.tensor.shape, []
         for begin in range(0, len(texts), BLOCK_ROWS):
             ids, _ = tokenizer.encode(texts[begin : begin + BLOCK_ROWS], fitted.files[VOCABULARY_FILE], max_tokens)
