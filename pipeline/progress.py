@@ -29,6 +29,8 @@ class Progress:
 
     def current_phase(self) -> Phase:
         """Python's phase, refined within a step by what the graph says."""
+        if self.phase == "evaluate" and self.asking:
+            return "read"
         if self.phase != "compute":
             return self.phase
         return "reduce" if self.in_reduce() else "read" if self.asking else "compute"
