@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from pipeline.attempt import Found
 from pipeline.errors import LonghaulError
+from pipeline.feed.augment import make as make_augment
 from pipeline.feed.blocks import Block, epoch_blocks, epoch_reads
 from pipeline.feed.budget import of_rank
 from pipeline.feed.cache import FileCache
@@ -27,8 +28,6 @@ from pipeline.schema import SplitName
 from pipeline.sections.feed import Feed
 
 ID_LOG = "LONGHAUL_FEED_LOG"  # a folder: every rank writes there which rows each of its steps holds, for tests and audits
-
-Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
 def training_dataset(
@@ -51,10 +50,9 @@ class TrainingFeed:
         rank, size: this rank of how many.
         start: the first step to give.
         epochs: where to end: the number of the last epoch + 1.
-        augment: (tensor, label, weight, ids, epoch) of a batch -> tensor, label, weight; TF ops.
 
     Raises:
-        ConfigError: feed.memory_mb is too little.
+        ConfigError: feed.memory_mb is too little, or feed.augment does not go with the rows.
         ValueError: more ranks than lanes.
     """
 
@@ -65,7 +63,6 @@ class TrainingFeed:
     size: int = 1
     start: Position = field(default_factory=Position)
     epochs: int = 1
-    augment: Augment | None = None
     error: LonghaulError | None = None  # what ended the feed; TensorFlow passes on only its text
 
     def __post_init__(self) -> None:
@@ -77,6 +74,7 @@ class TrainingFeed:
         self.budget = of_rank(
             reader.files, reader.tensor, share, len(self.lanes), limit, is_cached=is_cached, label_shape=reader.label_shape
         )
+        self.augment = make_augment(self.settings.augment, self.reader.tensor, self.plan.rows_per_lane_batch)
         self.clock = StallClock()
         self.cache = FileCache(self.settings, self.reader)
         self._stream: Stream[Block] | None = None
@@ -93,15 +91,19 @@ class TrainingFeed:
         signature = signatures(self.reader, leading=(None, self.batch)) + (tf.TensorSpec((None, self.batch), tf.int64),)
         blocks = tf.data.Dataset.from_generator(partial(self._blocks, Position(epoch, first_step)), output_signature=signature)
         dataset = decoded(blocks.unbatch(), self.reader)
-        if self.augment is not None:
-            number = tf.constant(epoch, tf.int64)
-            augmented = lambda tensor, label, weight, ids: (*self.augment(tensor, label, weight, ids, number), ids)  # noqa: E731
-            dataset = dataset.map(augmented, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         if ID_LOG in os.environ:
             dataset = dataset.map(id_log(Path(os.environ[ID_LOG]), self.rank, epoch, first_step))
-        dataset = dataset.map(lambda tensor, label, weight, ids: (tensor, label, weight))
+        calls = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True} if self.augment else {}
+        dataset = dataset.map(self._augmented(epoch), **calls)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(self.plan.num_steps - first_step))
         return self.clock.around(dataset.prefetch(self.budget.prefetched_steps))
+
+    def _augmented(self, epoch: int) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        """A batch without its ids, changed if the recipe asks for it."""
+        augment, number = self.augment, tf.constant(epoch, tf.int64)
+        if augment is None:
+            return lambda tensor, label, weight, ids: (tensor, label, weight)
+        return lambda tensor, label, weight, ids: augment(tensor, label, weight, ids, number)
 
     def close(self) -> None:
         """End the reading thread; what it has read ahead is let go."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 import time
@@ -14,6 +15,7 @@ from pipeline.progress import asking_for_rows
 Item = TypeVar("Item")
 
 LOOK_S = 0.2  # between two looks at whether the other side still lives
+EXIT_S = 5.0  # a process that ends waits so long for the thread: Arrow and TensorFlow abort if it still runs in them
 
 
 class Stream(Generic[Item]):
@@ -33,6 +35,7 @@ class Stream(Generic[Item]):
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=what, daemon=True)  # a stuck read must not keep the process
         self._thread.start()
+        atexit.register(self._end)
 
     def __iter__(self) -> Iterator[Item]:
         return self
@@ -72,6 +75,10 @@ class Stream(Generic[Item]):
             self._items.queue.clear()
             self._items.not_full.notify_all()
 
+    def _end(self) -> None:
+        self.close()
+        self._thread.join(EXIT_S)
+
     def _run(self) -> None:
         items = self._produce()
         try:
@@ -84,6 +91,7 @@ class Stream(Generic[Item]):
             close = getattr(items, "close", None)
             if close is not None:
                 close()
+            atexit.unregister(self._end)
 
     def _put(self, item: Item) -> bool:
         while not self._closed.is_set():

@@ -9,6 +9,7 @@ from pipeline.attempt import Found
 from pipeline.config import Recipe
 from pipeline.feed import quality
 from pipeline.feed.budget import MB, Budget, of_rank
+from pipeline.feed.fitting import refuse_what_does_not_fit
 from pipeline.feed.plan import Plan
 from pipeline.feed.schedule import num_read_twice, schedule
 from pipeline.feed.stall import advice
@@ -16,9 +17,14 @@ from pipeline.schema import FeedFacts, files_of, prepared
 
 
 def budget_of(recipe: Recipe, found: Found, plan: Plan, size: int) -> Budget:
-    """The memory of the rank with the most lanes. Raises ConfigError if feed.memory_mb is too little for it."""
+    """The memory of the rank with the most lanes.
+
+    Raises:
+        ConfigError: feed.memory_mb is too little for it, or feed.augment does not go with the rows.
+    """
     num_lanes = max(len(plan.lanes_of(rank, size)) for rank in range(size))
     files, facts = files_of(found.manifest, "train"), prepared(found.manifest)
+    refuse_what_does_not_fit(recipe.feed.augment, facts.tensor, plan.rows_per_lane_batch)
     is_cached, shape = recipe.feed.cache == "memory", facts.label_shape
     return of_rank(files, facts.tensor, plan.rows_per_lane_batch, num_lanes, recipe.feed.memory_mb, is_cached=is_cached, label_shape=shape)
 
@@ -38,5 +44,5 @@ def feed_facts(recipe: Recipe, found: Found, plan: Plan, history: Sequence[Mappi
         window_mb=window_mb,
         limit_mb=limit_mb,
         stalled=round(stalled, 4),
-        advice=advice(stalled, cache=recipe.feed.cache, window_mb=window_mb, memory_mb=limit_mb),
+        advice=advice(stalled, stalled * seconds, cache=recipe.feed.cache, window_mb=window_mb, memory_mb=limit_mb),
     )

@@ -51,6 +51,12 @@ def key_sections(recipe: Recipe) -> dict[str, Any]:
     return {**recipe.section("task", "model", "train"), **changes, "code": model_digest(recipe)}
 
 
+def key_sections(recipe: Recipe) -> dict[str, Any]:
+    """Everything but the prepared data that decides the model. Of the feed that is what it changes, not its limits."""
+    changes = {"feed_augment": recipe.feed.augment.model_dump(mode="json")} if recipe.feed.augment.operations else {}
+    return {**recipe.section("task", "model", "train"), **changes, "code": model_digest(recipe)}
+
+
 def model_digest(recipe: Recipe) -> str:
     """Of the builder's file; what a user's file imports is not seen."""
     path = model_arguments.source_path(recipe.model.name, recipe.folder)

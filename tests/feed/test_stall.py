@@ -57,8 +57,10 @@ def test_a_share_is_of_the_steps_time(waited, steps, expected):
 
 
 def test_advice_comes_above_five_percent_and_names_keys_that_help():
-    assert advice(0.05, cache="none", window_mb=1, memory_mb=1024) is None
-    text = advice(0.2, cache="none", window_mb=700, memory_mb=1024)
-    assert text is not None and "waited 20%" in text and "feed.cache: memory" in text and "raise feed.memory_mb (now 1024)" in text
-    other = advice(0.2, cache="memory", window_mb=1, memory_mb=1024)
+    assert advice(0.05, 100, cache="none", window_mb=1, memory_mb=1024) is None
+    assert advice(0.5, 1, cache="none", window_mb=1, memory_mb=1024) is None  # half of two seconds
+    text = advice(0.2, 100, cache="none", window_mb=700, memory_mb=1024)
+    assert text is not None and "waited 100 s for rows, 20% of its time" in text
+    assert "feed.cache: memory" in text and "raise feed.memory_mb (now 1024)" in text
+    other = advice(0.2, 100, cache="memory", window_mb=1, memory_mb=1024)
     assert other is not None and "feed.cache" not in other and "memory_mb" not in other

@@ -1,0 +1,75 @@
+"""What P1, P2, P3 and P7 declare alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench import WORK_ENVIRONMENT, Checked, CheckFailed, Figures, Job, Side
+from benchmarks.feeds import consume
+from benchmarks.feeds.rows import Kind
+
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def side(kind: Kind, name: str, module: str, about: str, *more: str, environment: str = WORK_ENVIRONMENT, cores: int | None = None) -> Side:
+    """A module of sides/, started as `python -m … KIND DATA OUT CORES MORE…`; on one core its name says so."""
+
+    def command(job: Job) -> list[str | Path]:
+        used = str(min(cores or job.cores, job.cores))
+        return ["{python}", "-m", f"benchmarks.feeds.sides.{module}", kind.name, job.data, job.out, used, *more]
+
+    return Side(name, command, about, environment, lambda job: QUIET)
+
+
+def on_both(make: Callable[..., Side], name: str, module: str, about: str, *more: str, **options: Any) -> list[Side]:
+    """The side on all cores and on one."""
+    one = make(f"{name}-1core", module, f"{about}; bound to one core", *more, cores=1, **options)
+    return [make(name, module, about, *more, **options), one]
+
+
+def sides_of(kind: Kind, *wanted: tuple[Any, ...]) -> tuple[Side, ...]:
+    make = partial(side, kind)
+    return tuple(found for name, module, about, *more in wanted for found in on_both(make, name, module, about, *more))
+
+
+def check_epoch(kind: Kind, side: Side, job: Job, _: str) -> Checked:
+    """The rows of an epoch, each once; ours may leave out less than a batch and a row for each lane, and says which rows it took."""
+    record = json.loads((job.out / "report.json").read_text())
+    found, whole = record["checksum"], consume.expected(job.rows)
+    left_out = whole["rows"] - found["rows"]
+    limit = kind.batch + kind.lanes if side.name.startswith("longhaul") else 0
+    if not 0 <= left_out <= limit:
+        raise CheckFailed(f"{side.name} gave {found['rows']} of {whole['rows']} rows. Expected all but at most {limit}.")
+    if not left_out and any(found[name] != whole[name] for name in whole):
+        raise CheckFailed(f"{side.name} gave other rows than there are: {found}. Expected {whole}.")
+    if left_out and whole["ids"] - found["ids"] > left_out * job.rows:
+        raise CheckFailed(f"{side.name} gave a row twice: {found}. Expected the rest of {whole}.")
+    return Checked(found, record["own"], record["versions"])
+
+
+def check_report(_: Side, job: Job, __: str) -> Checked:
+    record = json.loads((job.out / "report.json").read_text())
+    return Checked(record["checksum"], record["own"], record["versions"])
+
+
+def agree(checksums: Mapping[str, Mapping[str, Any]]) -> None:
+    """Sides that gave the same rows gave the same values."""
+    by_rows: dict[tuple[Any, ...], float] = {}
+    for name, found in checksums.items():
+        key = (found["rows"], found.get("ids"), found.get("squares"))
+        first = by_rows.setdefault(key, found.get("first", 0.0))
+        if abs(first - found.get("first", 0.0)) > 1e-4 * max(1.0, abs(first)) + 0.5:
+            raise CheckFailed(f"{name} gave other values than the others for the same rows: {found.get('first')}, expected {first}.")
+
+
+def facts(kind: Kind, folder: Path, rows: int) -> dict[str, float]:
+    packed = sum(path.stat().st_size for path in (folder / "packed").rglob("*.parquet"))
+    return {"files": kind.num_files, "row_bytes": kind.tensor.row_bytes, "packed_bytes": packed, "batch": kind.batch, "lanes": kind.lanes}
+
+
+def ratio(over: str, under: str, size: str, figure: str = "own.rows_per_s") -> Callable[[Figures], float]:
+    return lambda figures: figures(size, over, figure) / figures(size, under, figure)

@@ -1,0 +1,39 @@
+"""tf.data without Parquet: TFRecord files parsed a batch at a time, or rows already in memory. Neither is shuffled: that favours them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import tensorflow as tf
+
+from benchmarks.feeds import consume, rows
+
+
+def main() -> None:
+    kind, data, out, cores = consume.arguments()
+    found = rows.KINDS[kind]
+    dataset = (
+        from_records(found, data, cores) if sys.argv[5] == "records" else tf.data.Dataset.from_tensor_slices(rows.in_memory(found, data))
+    )
+    if sys.argv[5] != "records":
+        dataset = dataset.batch(found.batch)
+    dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    consume.consume(lambda _: dataset, out, tensorflow=tf.__version__)
+
+
+def from_records(kind: rows.Kind, data: Any, cores: int) -> tf.data.Dataset:
+    spec = {rows.TENSOR: tf.io.FixedLenFeature((), tf.string), "label": tf.io.FixedLenFeature((), tf.int64)}
+
+    def parse(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        parsed = tf.io.parse_example(records, spec)
+        values = tf.io.decode_raw(parsed[rows.TENSOR], kind.tensor.dtype)
+        return tf.reshape(values, [-1, *kind.tensor.shape]), parsed["label"]
+
+    paths = [str(path) for path in sorted((data / "tfrecord").glob("*.tfrecord"))]
+    files = tf.data.TFRecordDataset(paths, num_parallel_reads=cores)
+    return files.batch(kind.batch).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""P3: `model.fit` through the whole feed against `model.fit` on the same rows in memory."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.bench import OURS, Benchmark, at_least, at_most
+from benchmarks.feeds import declare, rows
+
+KIND, SIZE = rows.TABLE, "table"
+
+BENCHMARK = Benchmark(
+    id="P3",
+    title="fit through the feed over fit in memory: a dense network of 256 and 256, batches of 1,024",
+    steps=("five epochs of model.fit, the first not timed", "the same rows, batch, steps and steps_per_execution"),
+    sizes={SIZE: 1_000_000},
+    quick_rows=100_000,
+    sides=declare.sides_of(
+        KIND,
+        (OURS, "fit", "fed from prepared Parquet by our feed", "feed"),
+        ("memory", "fit", "model.fit(arrays, shuffle=True)", "memory"),
+    ),
+    make_data=partial(rows.make, KIND),
+    facts=partial(declare.facts, KIND),
+    check=declare.check_report,
+    agree=declare.agree,
+    values={
+        "rate_over_memory": declare.ratio(OURS, "memory", SIZE),
+        "rate_over_memory_1core": declare.ratio(f"{OURS}-1core", "memory-1core", SIZE),
+        "waited_share": lambda figures: figures(SIZE, OURS, "own.waited_share"),
+    },
+    targets={"rate_over_memory": at_least(0.97), "waited_share": at_most(0.05)},
+    fairness=("Keras gathers shuffled rows from arrays itself, on the same cores",),
+)
