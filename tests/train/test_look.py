@@ -68,7 +68,8 @@ def test_a_model_is_shown_before_and_after_its_data_is_prepared(digits_run, tmp_
     assert unknown.code == 2 and "--fact num_outputs=" in unknown.err
     said = pipeline("model", "show", digits_run.path, "--fact", "num_outputs=10", root=tmp_path)
     known = pipeline("model", "show", digits_run.path, root=digits_run.root)
-    assert said.out == known.out != "" and known.code == 0
+    assert known.code == 0, known.err
+    assert said.out == known.out != ""
     assert "parameters   " in known.out and "FLOPs a row forward" in known.out and "MB on a rank of 32 rows" in known.out
 
 
