@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 EVENTS_FD = "LONGHAUL_EVENTS_FD"
 EVENTS_FILE = "LONGHAUL_EVENTS_FILE"  # where ranks inherit nothing (Spark): a file that the launcher follows
@@ -28,3 +30,31 @@ def mark(name: str, rank: int) -> None:
     """What rank 0 has reached on its way to the first step."""
     if rank == 0:
         tell({"mark": name})
+
+
+def show_on_screen() -> None:
+    """What this process prints goes to the launcher too, a line at a time; what libraries write to stderr stays in the log."""
+    sys.stdout = Screen(sys.stdout)
+
+
+class Screen(io.TextIOBase):
+    """The log, and the launcher's screen."""
+
+    def __init__(self, log: TextIO) -> None:
+        self._log, self._begun = log, ""
+
+    def write(self, text: str) -> int:
+        self._log.write(text)
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            tell({"line": line})
+        return len(text)
+
+    def flush(self) -> None:
+        self._log.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._log.fileno()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -180,6 +181,8 @@ class Watch:
             self.watchdog.hear(Beat(**event["beat"]), time.monotonic())
         elif "mark" in event:
             self.report.marks.setdefault(event["mark"], round(time.monotonic() - self.began, 3))
+        elif "line" in event:
+            print(event["line"], file=sys.stderr)  # stdout may be for a machine to read
         elif "error" in event:
             self.errors[event["rank"]] = event["error"]
         else:

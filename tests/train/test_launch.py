@@ -278,6 +278,21 @@ def test_over_hosts_a_killed_rank_is_named_with_its_host_and_its_last_lines(host
     assert process.returncode == 4 and "Rank 1 of 2 on b was ended by SIGKILL" in errors and "gone now" in errors
 
 
+def test_what_rank_0_prints_is_on_the_screen_and_in_its_log_and_what_it_warns_of_in_the_log_alone(tmp_path, capfd):
+    tail = """
+from pipeline.train.events import show_on_screen
+show_on_screen() if rank == 0 else None
+print("printed by", rank, flush=True)
+print("warned by", rank, file=sys.stderr, flush=True)
+"""
+    assert run(tail, 2, tmp_path) == []
+    shown = capfd.readouterr()
+    assert shown.err == "printed by 0\n" and shown.out == ""
+    for rank in range(2):
+        log = (tmp_path / f"rank-{rank}.log").read_text()
+        assert f"printed by {rank}" in log and f"warned by {rank}" in log
+
+
 def test_ctrl_c_is_the_launchers_to_hear(tmp_path):
     tail = "os.kill(os.getpid(), signal.SIGINT); time.sleep(0.3); tell({'alive': rank})"
     assert run(tail, 1, tmp_path) == [{"alive": 0}]
