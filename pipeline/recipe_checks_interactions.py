@@ -50,7 +50,7 @@ def find_interaction_problems(recipe: Recipe) -> list[Problem]:
         problems.append((("interactions",), "interactions do not go with windows, nor with images, sounds and texts"))
     if recipe.privacy is not None:
         problems.append((("privacy",), "privacy is not looked after in interactions yet; hash users before they come here"))
-    if recipe.augment.copies:
+    if recipe.augment.copies or recipe.augment.balance is not None:
         problems.append((("augment",), "interactions are not augmented: negatives are drawn as interactions.negatives says"))
     if recipe.encode:
         problems.append((("encode",), "interactions have ids of their own: leave encode out, and use interactions.min_user and min_item"))

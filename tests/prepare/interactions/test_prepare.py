@@ -162,16 +162,17 @@ def test_a_user_who_took_everything_fails_the_run_with_the_way_out(spark, tmp_pa
         ({"interactions": {"item": "customer"}}, "cannot be one column"),
         ({"columns": {"when": {"kind": "time", "role": "ignore"}}}, "interactions.time"),
         ({"columns": {"age": {"kind": "number"}}}, "make their own label"),
+        ({"augment": {"balance": {}}}, "not augmented|balance"),
         ({"model": {"name": "mlp"}}, "num_features"),
     ],
-    ids=["future in train", "no such column", "one column", "time not read", "a number", "a table's model"],
+    ids=["future in train", "no such column", "one column", "time not read", "a number", "balanced", "a table's model"],
 )
 def test_a_recipe_that_contradicts_its_interactions_is_refused(tmp_path, sections, words):
     (tmp_path / "log.csv").write_text("customer\n")
     recipe = document()
     recipe["source"]["path"] = str(tmp_path / "log.csv")
     for name, part in sections.items():
-        recipe[name] = {**recipe[name], **part}
+        recipe[name] = {**recipe.get(name, {}), **part}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     with pytest.raises(ConfigError, match=words):
         config.load(tmp_path / "recipe.yaml")
