@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ def compare_ranks(request: Request, ranks: int, epochs: int) -> None:
     Raises:
         DataError: there is no intact prepared data, or the two differ by more than float32 sums in another order.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its notes on this machine's processor are no result
     from pipeline.train import verify
 
     found = verify.verify(request.recipe, upstream(request, "prepare"), ranks, epochs, request.console.line)
@@ -82,6 +84,7 @@ def read_facts(texts: Sequence[str]) -> dict[str, Any]:
 
 def print_model(console: Console, recipe: Recipe, facts: Prepared | None, given: Mapping[str, Any]) -> None:
     """Layers, parameters, arithmetic and memory of a recipe's model. Raises ConfigError."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from pipeline.train import model_figures
 
     figures = model_figures.measure(model_figures.build(recipe, facts, given), recipe)
