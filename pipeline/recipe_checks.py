@@ -185,11 +185,7 @@ def _rule_problems(recipe: Recipe) -> list[Problem]:
         texts = _filling_problems(recipe, rule.fill_nulls) if rule.fill_nulls is not None else []
         if rule.drop_near_duplicates is not None:
             texts += _digits_problems("digits", rule.drop_near_duplicates.digits)
-            texts += (
-                ["drop_near_duplicates is not for images or sounds; use drop_duplicates"]
-                if not recipe.names("text") and recipe.content
-                else []
-            )
+            texts += ["drop_near_duplicates is not for sounds; use drop_duplicates"] if recipe.names("audio") else []
         problems += [(("clean", "rules", index), text) for text in texts]
     return problems + [(("audit", "near_digits"), text) for text in _digits_problems("near_digits", recipe.audit.near_digits)]
 

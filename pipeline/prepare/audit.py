@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from pipeline.config import Recipe
 from pipeline.errors import DataError
+from pipeline.prepare import near_images
 from pipeline.prepare.columns import FEATURES, GROUP, NEAR, ORDER
 from pipeline.prepare.interactions.stage import InteractionLayout
 from pipeline.prepare.staging import Layout, read_staged
@@ -35,6 +36,10 @@ def audit(spark: SparkSession, recipe: Recipe, layout: AnyLayout, tally: Tally, 
     if GROUP in layout.hashes:
         checks["group"] = (GROUP, 0.0)
     leaks = [leak(check, shared_rows(spark, tally, work, column), evaluated, limit) for check, (column, limit) in checks.items()]
+    if recipe.names("image") and recipe.content and limits.max_near_duplicates is not None:
+        shape = recipe.columns[recipe.content].shape or (0, 0, 1)
+        alike = near_images.count_shared(spark, tally, work, image=recipe.content, shape=shape, distance=limits.near_distance)
+        leaks.append(leak("near_duplicates", alike, evaluated, limits.max_near_duplicates))
     if recipe.split.by == "time":
         leaks.append(leak("future", future_rows(tally.times, recipe.split.gap_s), evaluated, 0.0))
     return tuple(leaks)

@@ -53,6 +53,8 @@ def apply_rule(
             return drop_duplicates(rows, recipe, num_partitions)
         case "drop_near_duplicates":
             near = rule.drop_near_duplicates or NearDuplicates()
+            if recipe.names("image"):
+                return drop_near_images(rows, recipe, near)
             return drop_near_texts(rows, recipe, near, near.similarity) if near.similarity else drop_near_duplicates(rows, recipe, near)
         case "keep_range" if rule.keep_range:
             return mark(rows, rule.name, range_reason(rule.keep_range))
@@ -177,6 +179,18 @@ def drop_near_texts(rows: DataFrame, recipe: Recipe, rule: NearDuplicates, simil
     first = F.col(near_texts.FIRST)
     marked = mark(joined, "drop_near_duplicates", F.when(first.isNotNull(), F.concat(F.lit("nearly the same as "), first)))
     return drop_but_first(marked.drop(near_texts.FIRST), "drop_near_duplicates", [F.col(name) for name in CONTENT], "nearly the same as")
+
+
+def drop_near_images(rows: DataFrame, recipe: Recipe, rule: NearDuplicates) -> DataFrame:
+    """Images that look like an earlier one go, and so do all but the first of those with the same content. Eager: one Spark job."""
+    from pipeline.prepare import near_images  # reads what is staged, and staging stands above this module
+
+    image = recipe.content or ""
+    found = near_images.find_earlier(rows, image, recipe.columns[image].shape or (0, 0, 1), rule.distance)
+    joined = rows.join(F.broadcast(found), list(CONTENT), "left")
+    first = F.col(near_images.FIRST)
+    marked = mark(joined, "drop_near_duplicates", F.when(first.isNotNull(), F.concat(F.lit("looks like "), first)))
+    return drop_but_first(marked.drop(near_images.FIRST), "drop_near_duplicates", [F.col(name) for name in CONTENT], "looks like")
 
 
 def near_hash(recipe: Recipe, names: Sequence[str], digits: int) -> Column:

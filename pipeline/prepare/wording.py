@@ -110,6 +110,8 @@ def sample_id_text(recipe: Recipe) -> str:
 def leak_text(leak: Leak, recipe: Recipe) -> str:
     """What the rows have that it found; the check's name if there are no words for it."""
     group = recipe.audit.group or recipe.split.column
+    if recipe.names("image") and leak.check == "near_duplicates":
+        return f"a look like a train row's, {recipe.audit.near_distance} of 64 bits apart at most"
     return LEAKS.get(leak.check, leak.check).format(digits=recipe.audit.near_digits, group=group)
 
 

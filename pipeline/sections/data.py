@@ -190,6 +190,7 @@ class Audit(Section):
     max_shared_content: Fraction = 0.01  # rows whose features equal a train row's
     max_near_duplicates: Fraction | None = None  # … after rounding to near_digits; not looked for if not said
     near_digits: PositiveInt = 3
+    near_distance: Annotated[int, Field(ge=0, le=15)] = 4  # images: bits of 64 in which perceptual hashes may differ
     group: str | None = None  # a column whose values may not be in two splits, however rows are split
 
 

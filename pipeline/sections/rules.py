@@ -111,8 +111,7 @@ class NearDuplicates(Section):
     digits: PositiveInt = 3
     similarity: Annotated[float, Field(ge=0.5, le=1)] | None = None  # texts: Jaccard similarity of their runs of words, from which on
     shingle: Annotated[int, Field(ge=1, le=20)] = 3  # texts: words of a run
-    similarity: Annotated[float, Field(ge=0.5, le=1)] | None = None  # texts: Jaccard similarity of their runs of words, from which on
-    shingle: Annotated[int, Field(ge=1, le=20)] = 3  # texts: words of a run
+    distance: Annotated[int, Field(ge=0, le=15)] = 4  # images: bits of 64 in which perceptual hashes may differ
 
 
 class CleanRule(Section):

@@ -129,7 +129,7 @@ def as_pixels(image: Image.Image, like: Pixels) -> Pixels:
 
 
 def rounded(values: NDArray[Any]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 OPERATIONS: dict[str, Callable[[Pixels, np.random.Generator, Any], Pixels]] = {

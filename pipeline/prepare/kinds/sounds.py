@@ -74,8 +74,8 @@ def options_of(column: Column) -> AudioOptions:
 
 def stored(samples: NDArray[Any], store: str) -> NDArray[Any]:
     if store == "int16":
-        return np.clip(np.rint(samples * SCALE), -SCALE, SCALE - 1).astype(np.int16)
-    return np.clip(samples, -1.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(np.rint(samples * SCALE), -SCALE, SCALE - 1), np.int16)
+    return np.asarray(np.clip(samples, -1.0, 1.0), np.float32)
 
 
 def as_floats(packed: bytes, store: str) -> NDArray[np.float32]:
