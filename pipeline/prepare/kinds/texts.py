@@ -54,7 +54,7 @@ class Texts:
         name = recipe.content or ""
         tokens = options_of(recipe.columns[name]).tokens
         if tokens.method == "none":
-            return ContentFit(Tensor(name=name, dtype="string", shape=()))
+            return ContentFit(Tensor(name=name, dtype="string", shape=(), encoding="utf8"))
         parts = sorted(map(int, tally.staged["train"]))
 
         def texts() -> Iterator[str]:
