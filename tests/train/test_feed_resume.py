@@ -18,7 +18,7 @@ from pipeline.schema import Trained, files_of
 from tests.conftest import FinishedRun, pipeline
 from tests.train.test_ranks import link_prepared, ranks_of, reached, start_training, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]  # several whole trainings
 
 OVERRIDES = ("train.epochs=12", "train.early_stopping=null", "train.checkpoint_steps=1", "train.steps_per_execution=1")
 
