@@ -61,7 +61,7 @@ def number_scaler(recipe: Recipe, tally: Tally, name: str) -> NumberScaler:
 
 def class_copies(recipe: Recipe, tally: Tally, classes: Sequence[str]) -> tuple[int, ...]:
     """Of a balanced recipe: copies of each train row of every class."""
-    counts = tally.labels.get("train", {})
+    counts: Mapping[str, int] = tally.labels.get("train", {})
     return recipe.augment.copies_of([counts.get(name, 0) for name in classes]) if recipe.augment.balance else ()
 
 

@@ -276,7 +276,7 @@ def plan(recipe: Recipe, tally: Tally, packing: AnyPacking) -> list[FilePlan]:
 
 def train_copies(recipe: Recipe, tally: Tally) -> dict[str, int]:
     """Of a balanced recipe: copies of each train row, by its label."""
-    labels = tally.labels.get("train", {})
+    labels: dict[str, int] = dict(tally.labels.get("train", {}))
     names = sorted(labels)
     return dict(zip(names, recipe.augment.copies_of([labels[name] for name in names]), strict=True)) if recipe.augment.balance else {}
 
