@@ -12,8 +12,7 @@ import pytest
 
 PROJECT = Path(__file__).parent.parent
 STAGES = ("prepare", "feed", "train", "evaluate", "register", "tune")
-# Which stage may import which; train asks the registry where a model that it starts from came from.
-USES = {"train": {"feed", "register"}, "evaluate": {"feed"}, "tune": {"prepare", "train"}}
+USES = {"train": {"feed"}, "evaluate": {"feed"}, "tune": {"prepare", "train"}}  # which stage may import which
 OWNERS = {  # library -> where it may be imported, as prefixes of module names
     "pyspark": ("pipeline.prepare", "pipeline.train.ranks_in_spark"),
     "petastorm": ("pipeline.feed.reader",),

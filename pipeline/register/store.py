@@ -168,29 +168,6 @@ def find_champion(client: MlflowClient, candidate: Candidate) -> Champion | None
     return Champion(version, {name.removeprefix("test/"): value for name, value in logged.items() if name.startswith("test/")})
 
 
-def origin_of(run: Run, name: str, alias: str | None, version: str | None) -> dict[str, str] | None:
-    """Tags of a registered version, which say what run it came from; None if there is no such version.
-
-    Raises:
-        InfrastructureError: the store is locked, damaged or unreachable.
-    """
-
-    def look() -> dict[str, str] | None:
-        from mlflow.exceptions import MlflowException
-
-        client = connect(run)
-        try:
-            found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, str(version))
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
-        return dict(found.tags)
-
-    with exclusively(run.root):
-        return retrying(look, run.registry)
-
-
 def find_version(client: MlflowClient, candidate: Candidate) -> ModelVersion | None:
     """The version that an earlier try made of this very evaluation; its run is finished if the try was cut off before that."""
     digest = candidate.evaluate.manifest.digest

@@ -94,7 +94,7 @@ def open_search(asked: Asked, console: Console) -> Search:
     from pipeline.tune.storage import known_failures, open_storage
     from pipeline.tune.trial import Base
 
-    decides = [train_job.key_sections(recipe), recipe.section("transfer"), fixed_part(tune), prepared.manifest.digest]
+    decides = [train_job.key_sections(recipe), fixed_part(tune), prepared.manifest.digest]
     study_id = digest_of(decides)[:8]
     place = run.root / recipe.name / "tune" / study_id
     place.mkdir(parents=True, exist_ok=True)
