@@ -45,6 +45,14 @@ Overrides = Annotated[
     typer.Option("--set", help="Override a value: --set train.epochs=3. May be repeated.", metavar="KEY=VALUE"),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Do the work again, even where a finished result is found.")]
+ResumeFrom = Annotated[
+    str | None,
+    typer.Option("--resume-from", help="train: go on from the checkpoints of another run of this recipe.", metavar="RUN"),
+]
+AllowChanged = Annotated[
+    bool,
+    typer.Option("--allow-changed", help="train: go on from checkpoints that another configuration, code or data has made."),
+]
 Start = Annotated[
     str | None,
     typer.Option("--from", help=f"Do this stage and all after it again: {', '.join(STAGES)}.", metavar="STAGE"),
@@ -105,6 +113,7 @@ def run(
     force: Force = False,
     start: Start = None,
     dry_run: DryRun = False,
+    allow_changed: AllowChanged = False,
 ) -> None:
     """Run all four stages; what is finished and intact is found again."""
     if start is not None and start not in STAGES:
@@ -119,15 +128,18 @@ def run(
         return
     outcomes: dict[Stage, Outcome] = {}
     for stage in STAGES:
-        outcomes[stage] = JOBS[stage](Request(checked, this_run, console, force=stage in again))
+        outcomes[stage] = JOBS[stage](Request(checked, this_run, console, force=stage in again, allow_changed=allow_changed))
         print_stage(console, stage, outcomes[stage])
     print_summary(console, recipe, this_run, outcomes)
 
 
-def one_stage(stage: Stage, recipe: Path, root: Path, date: str | None, overrides: list[str] | None, force: bool, as_json: bool) -> None:
+def one_stage(
+    stage: Stage, recipe: Path, root: Path, date: str | None, overrides: list[str] | None, force: bool, as_json: bool, **more: Any
+) -> None:
+    """`more`: what a stage's Request may have besides."""
     console = Console(2 if as_json else 1)
     checked, this_run = open_run(recipe, root, date, overrides)
-    outcome = JOBS[stage](Request(checked, this_run, console, force))
+    outcome = JOBS[stage](Request(checked, this_run, console, force, **more))
     print_stage(console, stage, outcome)
     if as_json:
         print(json.dumps(as_record(stage, this_run, outcome)), flush=True)
@@ -168,8 +180,24 @@ def add_stage_command(stage: Stage) -> None:
         one_stage(stage, recipe, root, date, overrides, force, as_json)
 
 
+def add_train_command() -> None:
+    @app.command("train", help=STAGE_HELP["train"], epilog="Example: `pipeline train conf/iris.yaml --root runs`")
+    def command(
+        recipe: RecipePath,
+        root: Root = Path("runs"),
+        date: Date = None,
+        overrides: Overrides = None,
+        force: Force = False,
+        resume_from: ResumeFrom = None,
+        allow_changed: AllowChanged = False,
+        as_json: AsJson = False,
+    ) -> None:
+        changes = {"resume_from": resume_from, "allow_changed": allow_changed}
+        one_stage("train", recipe, root, date, overrides, force, as_json, **changes)
+
+
 for _stage in STAGES:
-    add_stage_command(_stage)
+    add_train_command() if _stage == "train" else add_stage_command(_stage)
 
 
 @app.command(epilog="Example: `pipeline doctor`")

@@ -32,6 +32,8 @@ class Request:
     run: Run
     console: Console
     force: bool = False
+    resume_from: str | None = None  # id of another run of the recipe, whose unfinished training is gone on from
+    allow_changed: bool = False  # go on from checkpoints that another configuration or other data has made
     watch: Callable[[dict[str, Any]], None] | None = None  # hears every event of a training's ranks; what it raises ends them
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 
 from pipeline.schema import Task
 from pipeline.sections.base import Name, Section
+from pipeline.sections.checkpoints import CheckpointsKept
 from pipeline.sections.objective import Callbacks, Loss, MetricName, Optimizer, Regularize
 from pipeline.sections.private_training import PrivateTraining
 
@@ -51,6 +52,7 @@ class Train(Section):
     callbacks: Callbacks = Callbacks()
     early_stopping: EarlyStopping | None = None
     privacy: PrivateTraining | None = None
+    checkpoints: CheckpointsKept = CheckpointsKept()
     seed: NonNegativeInt = 17
     checkpoint_steps: PositiveInt | None = None  # also save within an epoch, every so many steps; always at its end
     steps_per_execution: PositiveInt = 16  # steps between two looks from Python; checkpoints and progress come at these

@@ -23,6 +23,7 @@ from pipeline.train import checkpoint as checkpoints
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.feed_watch import FeedWatch
 from pipeline.train.horovod import World
+from pipeline.train.watch import best_is
 
 Arrays = list[NDArray[Any]]
 Logs = dict[str, Any]
@@ -143,6 +144,7 @@ class Checkpoints(Callback):
         self.num_steps, self.stopping, self.history = progress.num_steps, stopping, history
         self.others = {f"{index} {type(other).__name__}": other for index, other in enumerate(others) if hasattr(other, "state")}
         self.saved_at = 0
+        self.keep = checkpoints.KEPT
         self.resumed: Checkpoint | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -191,7 +193,14 @@ class Checkpoints(Callback):
         }
         others = {name: other.state() for name, other in self.others.items()}
         callbacks = {"early_stopping": state, "stop_training": self.model.stop_training, "others": others}
-        checkpoints.save(self.folder, Checkpoint(position.epoch, position.step, arrays, callbacks, self.history), self.saved_at)
+        found = Checkpoint(position.epoch, position.step, arrays, callbacks, self.history)
+        checkpoints.save(self.folder, found, self.saved_at, keep=self.keep, best_step=self.best_step())
+
+    def best_step(self) -> int | None:
+        """Where the best epoch so far ended, by the metric of early stopping, else by the loss of the validation rows."""
+        metric = "val_loss" if self.stopping is None else self.stopping.monitor
+        best = checkpoints.best_epoch(self.history, metric, is_higher_better=best_is(metric) == "max")
+        return None if best is None else best * self.num_steps
 
 
 class News(Callback):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pipeline.config import Recipe
 from pipeline.console import Meter
 from pipeline.errors import DataError
 from pipeline.feed.plan import Plan
-from pipeline.manifest import digest_of, sha256_of_file
+from pipeline.manifest import sha256_of_file
 from pipeline.schema import Prepared, Trained, files_of
 from pipeline.stage import Outcome, Request, Work, run_stage, upstream
 from pipeline.train import accounting
@@ -23,6 +24,7 @@ from pipeline.train.events import Event
 from pipeline.train.feed_facts import budget_of, feed_facts
 from pipeline.train.launch import Report, launch
 from pipeline.train.rank_spec import Spec
+from pipeline.train.resume import checkpoint_folder
 
 REPORT = "report.html"
 
@@ -37,18 +39,18 @@ def run(request: Request) -> Outcome:
     prepared = upstream(request, "prepare")
     sections = key_sections(request.recipe)
     plan = step_plan(request, prepared)
-    checkpoints = request.run.stage("train") / "checkpoints" / digest_of([sections, prepared.manifest.digest])[:16]
+    checkpoints = request.run.stage("train") / "checkpoints"
+    opened = partial(open_checkpoints, request, checkpoints, {**sections, "prepared_data": prepared.manifest.digest}, plan)
     if request.force:
-        shutil.rmtree(checkpoints.parent, ignore_errors=True)
-    outcome = run_stage(request, "train", sections, {"prepare": prepared}, partial(train, request, prepared, plan, checkpoints))
-    shutil.rmtree(checkpoints.parent, ignore_errors=True)  # the model is published; what led to it is not needed again
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    outcome = run_stage(request, "train", sections, {"prepare": prepared}, partial(train, request, prepared, plan, opened))
+    shutil.rmtree(checkpoints, ignore_errors=True)  # the model is published; what led to it is not needed again
     return outcome
 
 
-def key_sections(recipe: Recipe) -> dict[str, Any]:
-    """Everything but the prepared data that decides the model. Of the feed that is what it changes, not its limits."""
-    changes = {"feed_augment": recipe.feed.augment.model_dump(mode="json")} if recipe.feed.augment.operations else {}
-    return {**recipe.section("task", "model", "train"), **changes, "code": model_digest(recipe)}
+def open_checkpoints(request: Request, root: Path, made_by: dict[str, Any], plan: Plan) -> Path:
+    source = request.run.folder.parent / request.resume_from / "train" / "checkpoints" if request.resume_from else None
+    return checkpoint_folder(root, made_by, plan.num_steps, source=source, allow_changed=request.allow_changed)
 
 
 def key_sections(recipe: Recipe) -> dict[str, Any]:
@@ -77,14 +79,16 @@ def step_plan(request: Request, prepared: Found) -> Plan:
     return plan
 
 
-def train(request: Request, prepared: Found, plan: Plan, checkpoints: Path, attempt: Attempt) -> Work:
+def train(
+    request: Request, prepared: Found, plan: Plan, checkpoints: Callable[[], Path], attempt: Attempt
+) -> Work:
     settings = request.recipe.train
     spec = attempt.folder / "spec.json"
     Spec(
         recipe=request.recipe.resolved(),
         prepared=str(prepared.folder.resolve()),
         prepared_digest=prepared.manifest.digest,
-        checkpoints=str(checkpoints.resolve()),
+        checkpoints=str(checkpoints().resolve()),
         output=str(attempt.files.resolve()),
         folder=str(request.recipe.folder),
     ).write(spec)

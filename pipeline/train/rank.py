@@ -33,7 +33,7 @@ from pipeline.train import privacy
 from pipeline.train.build import build_model, compile_model, vary_random_numbers
 from pipeline.train.callbacks import Checkpoints, ExactMetrics, News, OneTraining, Progress, RankZeroDecides
 from pipeline.train.checkpoint import Checkpoint
-from pipeline.train.events import mark, tell
+from pipeline.train.events import mark, show_on_screen, tell
 from pipeline.train.feed_watch import FeedWatch
 from pipeline.train.gpu import use_one_gpu
 from pipeline.train.heartbeat import StopRequest, beat, listen
@@ -64,6 +64,8 @@ def main(arguments: Sequence[str]) -> int:
     world, stop, rank = World(), StopRequest(), int(os.environ.get("HOROVOD_RANK", "0"))
     listen(stop)
     beat(tell, rank, stop)
+    if rank == 0:
+        show_on_screen()
     mark("imported", rank)
     try:
         use_one_gpu()
@@ -210,7 +212,7 @@ def make_callbacks(
     before, after = make_watchers(training.recipe, world, output, history)
     average = [MovingAverage()] if settings.optimizer.ema is not None else []
     saver = Checkpoints(world, folder, progress, settings.checkpoint_steps, stopping, before, history)
-    saver.resumed = training.resumed
+    saver.resumed, saver.keep = training.resumed, settings.checkpoints.keep
     saving(saver)
     order = [
         progress,

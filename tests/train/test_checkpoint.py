@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InfrastructureError
-from pipeline.train.checkpoint import KEPT, Checkpoint, newest, save
+from pipeline.train.checkpoint import KEPT, Checkpoint, best_epoch, newest, save
 
 
 def a_checkpoint(step: int) -> Checkpoint:
@@ -33,11 +33,35 @@ def test_only_the_newest_few_are_kept(tmp_path):
     assert len(list(tmp_path.iterdir())) == KEPT
 
 
+def test_the_best_epochs_stays_beside_the_newest(tmp_path):
+    for step in range(0, 60, 10):
+        save(tmp_path, a_checkpoint(step), step, keep=2, best_step=20 if step >= 20 else None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000020", "step-00000040", "step-00000050"]
+
+
+def test_the_best_epoch_is_by_the_metric_and_the_first_of_equals():
+    history = [{"epoch": number + 1, "metrics": {"val_auc": value}} for number, value in enumerate((0.5, 0.9, 0.9, 0.7))]
+    assert best_epoch(history, "val_auc", is_higher_better=True) == 2
+    assert best_epoch(history, "val_auc", is_higher_better=False) == 1
+    assert best_epoch(history, "val_loss", is_higher_better=False) is None
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-5]
+
+
+def flip_a_bit(content: bytes) -> bytes:
+    """In a number: what is still valid JSON or a valid array must be found by its digest."""
+    place = content.index(b'"wait": 2') + 8 if b'"wait": 2' in content else len(content) // 2
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_bit])
 @pytest.mark.parametrize("name", ["arrays.npy", "state.json"])
-def test_a_damaged_newest_one_is_passed_over_with_a_warning(tmp_path, name):
+def test_a_damaged_newest_one_is_passed_over_with_a_warning(tmp_path, name, damage):
     save(tmp_path, a_checkpoint(1), 1)
     damaged = save(tmp_path, a_checkpoint(2), 2)
-    (damaged / name).write_bytes((damaged / name).read_bytes()[:-5])
+    (damaged / name).write_bytes(damage((damaged / name).read_bytes()))
     found, warnings = newest(tmp_path)
     assert found is not None and found.step == 1
     assert len(warnings) == 1 and "is damaged" in warnings[0]
