@@ -104,6 +104,8 @@ def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[St
     console.line(f"{evaluated.headline:<9} {measured(evaluated)}, on {evaluated.rows:,} test rows; {baseline(evaluated)}")
     console.line(f"model     {registered.model} version {registered.version}, alias {registered.alias}, in {run.registry}")
     console.line(f"report    {short(report)}")
+    if (page := Trained.model_validate(outcomes["train"].manifest.facts).report) is not None:
+        console.line(f"training  {short(outcomes['train'].found.files / page)}")
     console.line(f"next      {typed()} run {short(recipe)} --set train.seed=2    try a change; what it does not touch is found again")
     console.line(f"          {typed('mlflow')} ui --backend-store-uri {run.registry}    look at the registry on http://127.0.0.1:5000")
 
