@@ -94,3 +94,21 @@ def address_of(interface: str) -> str:
                 f"Interface {interface} of {socket.gethostname()} has no IPv4 address ({error}). Set launch.interfaces to one that has."
             ) from error
     return socket.inet_ntoa(packed[20:24])
+
+
+def check_own_name(interface: str) -> None:
+    """Horovod 0.28.1 binds its process sets to the address of this machine's own name, whatever interface it was given.
+
+    Raises:
+        ConfigError: the name stands for another address; the hosts would not find each other, or listen where they must not.
+    """
+    name, expected = socket.gethostname(), address_of(interface)
+    try:
+        found = socket.gethostbyname(name)
+    except OSError:
+        found = "no address"
+    if found != expected:
+        raise ConfigError(
+            f"The machine's own name {name} stands for {found}; Horovod binds what that says, and expected is {expected}, of interface "
+            f"{interface}. Write `{expected} {name}` into its /etc/hosts, in place of the line that says {found}."
+        )

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -62,8 +63,11 @@ def two_hosts(folder: Path) -> Iterator[Hosts]:
     daemons: list[subprocess.Popen[bytes]] = []
     hosts = Hosts(spaces, folder / "ssh_config")
     try:
-        for space in spaces.values():
+        for name, space in spaces.items():
             run("ip", "netns", "add", space)
+            own = Path("/etc/netns") / space  # `ip netns exec` puts what is there over /etc
+            own.mkdir(parents=True)
+            (own / "hosts").write_text(f"127.0.0.1 localhost\n{ADDRESSES[name]} {socket.gethostname()}\n")
         peer = ("peer", "name", INTERFACE, "netns", spaces["b"])
         run("ip", "link", "add", INTERFACE, "netns", spaces["a"], "type", "veth", *peer)
         for name, space in spaces.items():
@@ -95,6 +99,7 @@ def two_hosts(folder: Path) -> Iterator[Hosts]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             subprocess.run(["ip", "netns", "delete", space], capture_output=True, check=False)
+            shutil.rmtree(Path("/etc/netns") / space, ignore_errors=True)
 
 
 def write_keys(folder: Path) -> None:
