@@ -1,4 +1,4 @@
-"""A training job killed at a random step: every row of every epoch is used exactly once, and the weights are those of an undisturbed run."""
+"""A training job killed at a random step: every row of an epoch is used once, and the weights are those of an undisturbed run."""
 
 from __future__ import annotations
 
