@@ -12,6 +12,7 @@ from pipeline.errors import ConfigError
 from pipeline.sections.private_training import PrivateTraining
 from pipeline.train.accounting import affordable_epochs, check_budget, epsilon, privacy_facts
 from pipeline.train.privacy import Budget, add_noise, clip, clipped_sum, make_private, with_noise
+from tests.train.test_ranks import train, weights
 
 pytestmark = pytest.mark.tf
 
@@ -204,3 +205,15 @@ def test_what_no_epoch_fits_into_is_refused_before_the_run():
     with pytest.raises(ConfigError, match=r"delta is 1e-05 with 200,000 train rows. Expected less than 1 / rows = 5e-06"):
         check_budget(SETTINGS, 200_000)
     check_budget(SETTINGS, 1000)
+
+
+@pytest.mark.e2e
+def test_two_private_ranks_give_the_weights_and_the_epsilon_of_one(iris_run, tmp_path):
+    private = "train.privacy={noise_multiplier: 3.0, max_grad_norm: 0.5, epsilon_budget: 4.0, noise_seed: 7}"
+    overrides = ("train.epochs=3", "train.early_stopping=null", private)
+    two, model_of_two = train(iris_run, tmp_path, *overrides)
+    one, model_of_one = train(iris_run, tmp_path, *overrides, "train.ranks=1")
+    for left, right in zip(weights(model_of_two), weights(model_of_one), strict=True):
+        np.testing.assert_allclose(left, right, rtol=2e-4, atol=1e-5)
+    assert two.privacy == one.privacy and two.privacy is not None
+    assert two.privacy.epsilon == pytest.approx(epsilon(3.0, 3, 1e-5)) == pytest.approx(two.history[-1].metrics["epsilon"])
