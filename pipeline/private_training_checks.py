@@ -1,4 +1,4 @@
-"""What does not go with `train.privacy`: everything by which one train row would enter more than one noisy sum of an epoch, or a sum uncut."""
+"""What does not go with `train.privacy`: all by which a train row would enter more than one noisy sum of an epoch, or a sum uncut."""
 
 from __future__ import annotations
 

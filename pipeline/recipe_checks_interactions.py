@@ -38,9 +38,7 @@ def find_interaction_problems(recipe: Recipe) -> list[Problem]:
     if split.by == "user_time" and rules.time is None:
         problems.append((("interactions",), "split: {by: user_time} needs interactions.time, the column that says what came last"))
     if recipe.task != "classification":
-        problems.append(
-            (("task",), f"interactions tell taken from not taken; expected task: classification, received {recipe.task}")
-        )
+        problems.append((("task",), f"interactions tell taken from not taken; expected task: classification, received {recipe.task}"))
     wrong = [name for name, column in columns.items() if column.role in ("label", "key", "sensitive")]
     wrong += [*recipe.names("number"), *recipe.names("time")]
     if wrong:

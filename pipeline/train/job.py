@@ -79,9 +79,7 @@ def step_plan(request: Request, prepared: Found) -> Plan:
     return plan
 
 
-def train(
-    request: Request, prepared: Found, plan: Plan, checkpoints: Callable[[], Path], attempt: Attempt
-) -> Work:
+def train(request: Request, prepared: Found, plan: Plan, checkpoints: Callable[[], Path], attempt: Attempt) -> Work:
     settings = request.recipe.train
     spec = attempt.folder / "spec.json"
     Spec(

@@ -41,7 +41,8 @@ def recipe(*overrides: str) -> config.Recipe:
 def data() -> Prepared:
     return Prepared(
         task="classification", label="species", classes=("a", "b"), tensor=Tensor(name="features", dtype="float32", shape=(4,)),
-        splits={"train": SplitFacts(rows=4321, sources=4321, label_counts={})}, accounting=Accounting(rows_in=1, rows_out=1, dropped={}, augmented=0),
+        splits={"train": SplitFacts(rows=4321, sources=4321, label_counts={})},
+        accounting=Accounting(rows_in=1, rows_out=1, dropped={}, augmented=0),
     )  # fmt: skip
 
 
