@@ -93,7 +93,7 @@ def _expectation_problems(column: Column) -> list[str]:
     wrong = [*(of_numbers if column.kind != "number" else []), *(of_text if column.kind != "category" else [])]
     problems = [f"{', '.join(wrong)} does not go with kind: {column.kind}"] if wrong else []
     if expect.max_distinct is not None and (column.role == "key" or column.kind in CONTENT_KINDS):
-        problems.append(f"max_distinct is not counted of a key or an {column.kind}")
+        problems.append("max_distinct is not counted of " + ("a key" if column.role == "key" else f"kind: {column.kind}"))
     return problems
 
 

@@ -102,6 +102,7 @@ def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before
     from pipeline.prepare import audit, fit, media_sheet, report, staging, write
     from pipeline.prepare.interactions import fit as pairs
     from pipeline.prepare.interactions.stage import interaction_layout, stage_interactions
+    from pipeline.prepare.task_files import quarantine_path
     from pipeline.prepare.text_sheet import text_examples
     from pipeline.prepare.windows import fit as series
     from pipeline.prepare.windows.stage import series_layout, stage_windows
@@ -155,7 +156,7 @@ def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before
     texts, media = text_examples(recipe, tally, work), media_sheet.media_examples(recipe, prepared, files)
     page = report.render(recipe, prepared, recipe.source.path, report.sample_quarantine(files), texts, media)
     (files / prepared.report).write_text(page, encoding="utf-8")
-    quarantined = {staging.quarantine_path(int(partition)): count for partition, count in tally.quarantined.items()}
+    quarantined = {quarantine_path(int(partition)): count for partition, count in tally.quarantined.items()}
     return Work(prepared.model_dump(mode="json"), {**written, **quarantined})
 
 

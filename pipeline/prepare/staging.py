@@ -8,9 +8,8 @@ A partition and the order in it follow from the rows alone, never from the clust
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyspark import TaskContext
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -46,8 +44,9 @@ from pipeline.prepare.columns import (
 from pipeline.prepare.kinds import KINDS
 from pipeline.prepare.privacy import add_up
 from pipeline.prepare.sketch import category_sketch, number_sketch
-from pipeline.prepare.sketching import STATE, collect_merged, number_matrix, state_batch
-from pipeline.prepare.tally import Tally, load_tally, merge_tallies
+from pipeline.prepare.sketching import STATE, number_matrix, state_batch
+from pipeline.prepare.tally import Tally
+from pipeline.prepare.task_files import begin_folder, collect_tally, quarantine_path, write_arrow
 from pipeline.prepare.tasks import ArrowFunction, current_task
 from pipeline.schema import SAMPLE_ID, SPLITS
 from pipeline.sections.data import Column as ColumnSection
@@ -93,15 +92,14 @@ def stage_rows(rows: DataFrame, recipe: Recipe, num_partitions: int, *, is_arran
         is_arranged: `rows` lie in these partitions already.
         work, files: folders that all workers see under these paths.
     """
-    work.mkdir(parents=True, exist_ok=True)
     layout = layout_of(recipe)
     columns = [ORDER, *CONTENT, KEY, SPLIT, RULE, REASON, RAW, CHANGES, *layout.texts, *([layout.content] if layout.content else [])]
     numbers = F.array(*map(col, layout.numbers)).cast(FLOATS) if layout.numbers else F.lit(None).cast(FLOATS)
     columns += [FOUND] if recipe.privacy else []
     packed = rows.select(*map(col, columns), numbers.alias(NUMBERS), *(value.alias(name) for name, value in hashes(recipe, layout).items()))
     arranged = packed if is_arranged else packed.repartition(num_partitions, ORDER)
-    states = arranged.mapInArrow(stager(layout, str(work), str(files)), STATE)
-    tally = load_tally(collect_merged(states, num_partitions, merge_tallies))
+    states = arranged.mapInArrow(stager(layout, str(work)), STATE)
+    tally = collect_tally(states, num_partitions, work=work, files=files)
     tally.sketches = {name: tally.sketches[name] for name in (*layout.numbers, *layout.texts) if name in tally.sketches}
     return tally
 
@@ -122,11 +120,12 @@ def hashes(recipe: Recipe, layout: Layout) -> dict[str, Column]:
     return found
 
 
-def stager(layout: Layout, work: str, files: str) -> ArrowFunction:
+def stager(layout: Layout, work: str) -> ArrowFunction:
     def stage_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         task, received = current_task(), list(batches)
         tally, partition = Tally(), task.partitionId()
         if received:
+            folder = begin_folder(Path(work), task, tally)
             rows = pa.Table.from_batches(received).combine_chunks()
             received.clear()
             tally.rows = rows.num_rows
@@ -136,7 +135,7 @@ def stager(layout: Layout, work: str, files: str) -> ArrowFunction:
             numbers = matrix_of(rows, layout)
             rows, order = name_rows(rows.drop_columns([NUMBERS]))
             is_kept = np.asarray(pc.is_null(rows[RULE]))[order]
-            write_quarantine(rows.take(pa.array(order[~is_kept])), Path(work), Path(files), task, tally)
+            write_quarantine(rows.take(pa.array(order[~is_kept])), folder, partition, tally)
             for split in SPLITS:
                 is_mine = np.asarray(pc.fill_null(pc.equal(rows[SPLIT], split), fill_value=False))[order]
                 mine = order[is_kept & is_mine]
@@ -148,7 +147,7 @@ def stager(layout: Layout, work: str, files: str) -> ArrowFunction:
                 if part.num_rows:
                     count(part, split, layout, tally)
                     tally.staged[split] = {str(partition): part.num_rows}
-                    stage(part, layout, Path(work), split, task)
+                    stage(part, layout, staged_path(folder, split, partition))
         yield state_batch(tally.dump())
 
     return stage_partition
@@ -197,19 +196,16 @@ def rank_dropped(rows: pa.Table) -> NDArray[np.int64]:
     return ranks
 
 
-def write_quarantine(dropped: pa.Table, work: Path, files: Path, task: TaskContext, tally: Tally) -> None:
+def write_quarantine(dropped: pa.Table, folder: Path, partition: int, tally: Tally) -> None:
+    """Dropped rows into a task's folder."""
     if not dropped.num_rows:
         return
-    partition = task.partitionId()
     tally.dropped.update(dropped[RULE].to_pylist())
     tally.quarantined[str(partition)] = dropped.num_rows
     table = pa.table({"key": dropped[SAMPLE_ID], "rule": dropped[RULE], "reason": dropped[REASON], "raw": dropped[RAW]})
-    path = files / quarantine_path(partition)
-    write_aside(path, work, task.taskAttemptId(), lambda draft: pq.write_table(table, draft, row_group_size=table.num_rows))
-
-
-def quarantine_path(partition: int) -> str:
-    return f"quarantine/part-{partition:05d}.parquet"
+    path = folder / quarantine_path(partition)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=table.num_rows)
 
 
 def count_changes(changes: pa.Array, tally: Tally) -> None:
@@ -247,31 +243,14 @@ def staged_path(work: Path, split: str, partition: int) -> Path:
     return work / split / f"{partition:05d}.arrow"
 
 
-def stage(part: pa.Table, layout: Layout, work: Path, split: str, task: TaskContext) -> None:
+def stage(part: pa.Table, layout: Layout, path: Path) -> None:
     """Kept rows as the last pass and the audit read them: numbers as one fixed-size list, missing ones NaN."""
     columns = {name: part[name] for name in (SAMPLE_ID, ORDER, *layout.hashes, *layout.texts)}
     if layout.content:
         columns[layout.content] = part[layout.content]
     if layout.numbers:
         columns[NUMBERS] = part[NUMBERS]
-    table = pa.table(columns)
-
-    def write(draft: Path) -> None:
-        with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-
-    write_aside(staged_path(work, split, task.partitionId()), work, task.taskAttemptId(), write)
-
-
-def write_aside(path: Path, work: Path, attempt: int, write: Callable[[Path], None]) -> None:
-    """A task's file under a name of its own in `work` first, then renamed: a retried or speculative twin writes the same bytes again.
-
-    A twin that Spark has killed may write on after the job has ended: nothing half written is ever among the result's files.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = work / f".{path.name}.{attempt}"
-    write(draft)
-    os.replace(draft, path)
+    write_arrow(pa.table(columns), path)
 
 
 def read_staged(work: Path, split: str, partition: int) -> pa.Table:

@@ -23,6 +23,7 @@ class Tally:
     labels: dict[str, Counter[str]] = field(default_factory=dict)  # split -> label -> kept rows
     staged: dict[str, dict[str, int]] = field(default_factory=dict)  # split -> partition -> kept rows
     quarantined: dict[str, int] = field(default_factory=dict)  # partition -> dropped rows
+    writers: dict[str, str] = field(default_factory=dict)  # partition -> folder of the task that counted it, see task_files.py
     times: dict[str, tuple[float, float]] = field(default_factory=dict)  # split -> first and last time of its rows
     totals: list[list[int]] = field(default_factory=list)  # what the content's kind counts of the train rows; empty of no train rows
     sketches: dict[str, Sketch] = field(default_factory=dict)  # of the train rows
@@ -39,6 +40,7 @@ class Tally:
         for split, rows in other.staged.items():
             self.staged.setdefault(split, {}).update(rows)
         self.quarantined.update(other.quarantined)
+        self.writers.update(other.writers)
         for split, (first, last) in other.times.items():
             known = self.times.get(split, (first, last))
             self.times[split] = (min(first, known[0]), max(last, known[1]))
@@ -71,6 +73,7 @@ def load_tally(state: bytes) -> Tally:
         labels={split: Counter(counts) for split, counts in fields["labels"].items()},
         staged=fields["staged"],
         quarantined=fields["quarantined"],
+        writers=fields["writers"],
         times={split: (first, last) for split, (first, last) in fields["times"].items()},
         totals=fields["totals"],
         sketches={name: from_json(value) for name, value in fields["sketches"].items()},

@@ -6,7 +6,8 @@ again, and each writes aside and renames: whichever is last changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from pyspark.sql import SparkSession
 from pipeline.prepare.interactions import pack as interactions
 from pipeline.prepare.layout import FilePlan
 from pipeline.prepare.pack import Packing, pack
-from pipeline.prepare.staging import read_staged, write_aside
+from pipeline.prepare.staging import read_staged
 from pipeline.prepare.tasks import ArrowFunction, current_task
 from pipeline.prepare.windows import prepared as windows
 from pipeline.schema import LABEL, LABEL_SHIFT, SAMPLE_ID, WEIGHT, SplitName
@@ -71,3 +72,14 @@ def write_table(table: pa.Table, path: Path, work: Path, attempt: int, tensor: s
         "write_statistics": [name for name in table.column_names if not pa.types.is_binary(table.schema.field(name).type)],
     }
     write_aside(path, work, attempt, lambda draft: pq.write_table(table, draft, **options))
+
+
+def write_aside(path: Path, work: Path, attempt: int, write: Callable[[Path], None]) -> None:
+    """A task's file under a name of its own in `work` first, then renamed: a retried or speculative twin writes the same bytes again.
+
+    A twin that Spark has killed may write on after the job has ended: nothing half written is ever among the result's files.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = work / f".{path.name}.{attempt}"
+    write(draft)
+    os.replace(draft, path)

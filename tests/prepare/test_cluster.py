@@ -200,7 +200,7 @@ def assert_published_alone(folder: Path) -> None:
     assert there == {entry.path for entry in manifest.files}
 
 
-@pytest.mark.parametrize("recipe", ["iris", "digits"])
+@pytest.mark.parametrize("recipe", ["iris", pytest.param("digits", marks=pytest.mark.slow)])
 def test_a_cluster_writes_what_local_mode_writes(request, cluster, tmp_path, recipe):
     local: FinishedRun = request.getfixturevalue(f"{recipe}_run")
     expected = read_published(local.run.stage("prepare"))
@@ -213,6 +213,7 @@ def test_a_cluster_writes_what_local_mode_writes(request, cluster, tmp_path, rec
     assert_published_alone(Path(record["folder"]))
 
 
+@pytest.mark.slow
 def test_the_local_profile_is_local_mode(iris_run, tmp_path):
     expected = read_published(iris_run.run.stage("prepare"))
     environment = {**os.environ, "SPARK_HOME": str(SPARK), "PYSPARK_PYTHON": sys.executable}
@@ -266,6 +267,7 @@ def test_executors_killed_at_work_change_nothing(cluster, table, tmp_path):
     assert any(event["Task End Reason"]["Reason"] == "ExecutorLostFailure" for event in job.events("TaskEnd"))
 
 
+@pytest.mark.slow
 def test_second_copies_of_tasks_change_nothing(cluster, table, tmp_path):
     eager = {f"speculation.{key}": value for key, value in EAGER.items()}
     with submitted(table.recipe, tmp_path / "job", "standalone", cluster.environment, master=cluster.url, **SMALL, **eager) as job:

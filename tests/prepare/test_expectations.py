@@ -179,7 +179,7 @@ def load(tmp_path, **sections):
         ("x", {"values": ["1"], "pattern": "1"}, "'x': values, pattern does not go with kind: number"),
         ("seen", {"max": 0}, "'seen': max does not go with kind: time"),
         ("seen", {"pattern": "2026.*"}, "'seen': pattern does not go with kind: time"),
-        ("id", {"max_distinct": 3}, "'id': max_distinct is not counted of a key or an image"),
+        ("id", {"max_distinct": 3}, "'id': max_distinct is not counted of a key"),
         ("x", {"min": 3, "max": 2}, "columns.x.expect: expected min up to max, received min: 3 and max: 2"),
         ("job", {"pattern": "("}, "columns.job.expect.pattern: pattern '(' is not a regular expression"),
     ],
@@ -249,7 +249,6 @@ def test_a_rule_that_goes_with_its_columns_is_accepted(tmp_path, rule):
     ("rule", "says"),
     [
         ({"fill_nulls": {"columns": ["image"], "by": "mode"}}, "column 'image' is not one of ['label']"),
-        ("drop_near_duplicates", "drop_near_duplicates is not for images; use drop_duplicates"),
     ],
 )
 def test_rules_for_tables_are_refused_for_images(tmp_path, rule, says):
@@ -258,7 +257,7 @@ def test_rules_for_tables_are_refused_for_images(tmp_path, rule, says):
 
 def test_a_column_that_an_image_folder_has_not_is_refused(tmp_path):
     columns = {**IMAGES["columns"], "town": {"kind": "category", "role": "meta"}}
-    assert "an image folder has no columns but the image and its label; received ['town']" in refusal(
+    assert "format images: column 'town' (kind: category, role: meta) is not there; it gives the label alone" in refusal(
         tmp_path, **{**IMAGES, "columns": columns}
     )
 

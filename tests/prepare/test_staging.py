@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -21,8 +22,10 @@ from pipeline.prepare.columns import CONTENT, KEY, ORDER, RAW, REASON, RULE
 from pipeline.prepare.layout import FilePlan
 from pipeline.prepare.sketch import SAMPLE, category_sketch, number_sketch
 from pipeline.prepare.sketching import STATE, collect_merged, state_batch
-from pipeline.prepare.staging import name_rows, write_aside
+from pipeline.prepare.staging import name_rows, read_staged
 from pipeline.prepare.tally import Tally, load_tally, merge_tallies
+from pipeline.prepare.task_files import begin_folder, take_files, write_arrow
+from pipeline.prepare.write import write_aside
 from pipeline.schema import SAMPLE_ID, SPLITS
 from tests.prepare.conftest import many_rows, published, write_csv
 
@@ -207,6 +210,33 @@ def test_staged_rows_are_gone_after_data_was_refused(prepare, table_recipe, tmp_
     with pytest.raises(DataError, match="would be dropped"):
         prepare(table_recipe(write_csv(tmp_path / "raw.csv", [*many_rows(), "abc,even"])))
     assert leftovers(tmp_path) == [] and published(tmp_path) == []
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One of two tasks over the same partition."""
+
+    attempt: int
+
+    def partitionId(self) -> int:  # noqa: N802  # Spark's names
+        return 3
+
+    def taskAttemptId(self) -> int:  # noqa: N802
+        return self.attempt
+
+
+def test_only_files_of_the_task_that_was_counted_are_taken(tmp_path):
+    work, files, tallies = tmp_path / "work", tmp_path / "files", {}
+    for attempt, num_rows in ((7, 5), (9, 2)):  # the second was killed, and its input ended early
+        tallies[attempt] = Tally()
+        folder = begin_folder(work, Twin(attempt), tallies[attempt])
+        for path in ("train/00003.arrow", "quarantine/part-00003.parquet"):
+            write_arrow(pa.table({"x": range(num_rows)}), folder / path)
+    for name in tallies[7].writers.values():
+        take_files(work / "tasks" / name, work, files)
+    assert read_staged(work, "train", 3).num_rows == 5
+    assert pa.ipc.open_file(files / "quarantine/part-00003.parquet").read_all().num_rows == 5
+    assert [path for path in files.rglob("*") if path.is_file()] == [files / "quarantine/part-00003.parquet"]
 
 
 def test_half_a_file_is_never_among_the_results_files(tmp_path):

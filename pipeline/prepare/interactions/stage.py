@@ -20,16 +20,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark import TaskContext
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.config import Recipe
 from pipeline.prepare.columns import CHANGES, CONTENT, KEY, ORDER, RAW, REASON, RULE, SPLIT, col
 from pipeline.prepare.sketch import category_sketch
-from pipeline.prepare.sketching import STATE, collect_merged, state_batch
-from pipeline.prepare.staging import count_changes, staged_path, write_aside, write_quarantine
-from pipeline.prepare.tally import Tally, load_tally, merge_tallies
+from pipeline.prepare.sketching import STATE, state_batch
+from pipeline.prepare.staging import count_changes, staged_path, write_quarantine
+from pipeline.prepare.tally import Tally
+from pipeline.prepare.task_files import begin_folder, collect_tally, write_arrow
 from pipeline.prepare.tasks import ArrowFunction, current_task
 from pipeline.schema import SAMPLE_ID, SPLITS
 from pipeline.sections.interactions import Interactions
@@ -66,29 +66,29 @@ def stage_interactions(rows: DataFrame, layout: InteractionLayout, num_partition
         num_partitions: that users are spread over.
         work, files: folders that all workers see under these paths.
     """
-    work.mkdir(parents=True, exist_ok=True)
     rules = layout.rules
     packed = rows.select(
         *map(col, (ORDER, *CONTENT, KEY, SPLIT, RULE, REASON, RAW, CHANGES, *layout.texts)),
         (col(rules.time) if rules.time else F.lit(0.0)).alias(TIME),
         (col(rules.weight) if rules.weight else F.lit(1.0)).alias(ROW_WEIGHT),
     )
-    states = packed.repartition(num_partitions, ORDER).mapInArrow(stager(layout, str(work), str(files)), STATE)
-    return load_tally(collect_merged(states, num_partitions, merge_tallies))
+    states = packed.repartition(num_partitions, ORDER).mapInArrow(stager(layout, str(work)), STATE)
+    return collect_tally(states, num_partitions, work=work, files=files)
 
 
-def stager(layout: InteractionLayout, work: str, files: str) -> ArrowFunction:
+def stager(layout: InteractionLayout, work: str) -> ArrowFunction:
     def stage_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         task, received, tally = current_task(), list(batches), Tally()
         if received:
+            folder = begin_folder(Path(work), task, tally)
             rows = mark_repeats(arrange(pa.Table.from_batches(received).combine_chunks(), layout), layout)
             received.clear()
             tally.rows = rows.num_rows
             count_changes(rows[CHANGES].combine_chunks(), tally)
-            write_quarantine(rows.filter(pc.is_valid(rows[RULE])), Path(work), Path(files), task, tally)
+            write_quarantine(rows.filter(pc.is_valid(rows[RULE])), folder, task.partitionId(), tally)
             kept = rows.filter(pc.is_null(rows[RULE])).combine_chunks()
             if kept.num_rows:
-                stage(kept, layout, Path(work), task, tally)
+                stage(kept, layout, folder, task.partitionId(), tally)
         yield state_batch(tally.dump())
 
     return stage_partition
@@ -130,11 +130,11 @@ def mark_repeats(rows: pa.Table, layout: InteractionLayout) -> pa.Table:
     return rows
 
 
-def stage(kept: pa.Table, layout: InteractionLayout, work: Path, task: TaskContext, tally: Tally) -> None:
+def stage(kept: pa.Table, layout: InteractionLayout, folder: Path, partition: int, tally: Tally) -> None:
     """Sorted positives, split and staged; counts and statistics of them."""
-    partition, user = task.partitionId(), layout.texts[0]
+    user = layout.texts[0]
     splits = by_user(kept[user], layout.rules) if layout.by_user else np.asarray(kept[SPLIT].to_pylist(), object)
-    write_arrow(kept.select(layout.texts[:2]), taken_path(work, partition), work, task)
+    write_arrow(kept.select(layout.texts[:2]).combine_chunks(), taken_path(folder, partition))
     for name in layout.texts:
         tally.nulls[name] += kept[name].null_count
     for split in SPLITS:
@@ -157,7 +157,7 @@ def stage(kept: pa.Table, layout: InteractionLayout, work: Path, task: TaskConte
         tally.staged[split] = {str(partition): staged.num_rows}
         negatives = layout.rules.negatives_of(split) * staged.num_rows
         tally.labels[split] = Counter({"0": negatives, "1": staged.num_rows})
-        write_arrow(staged, staged_path(work, split, partition), work, task)
+        write_arrow(staged, staged_path(folder, split, partition))
 
 
 def by_user(users: pa.ChunkedArray, rules: Interactions) -> NDArray[np.object_]:
@@ -183,11 +183,3 @@ def hash64(name: str) -> int:
 
 def taken_path(work: Path, partition: int) -> Path:
     return work / "taken" / f"{partition:05d}.arrow"
-
-
-def write_arrow(table: pa.Table, path: Path, work: Path, task: TaskContext) -> None:
-    def write(draft: Path) -> None:
-        with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table.combine_chunks())
-
-    write_aside(path, work, task.taskAttemptId(), write)

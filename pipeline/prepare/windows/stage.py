@@ -20,16 +20,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark import TaskContext
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipeline.config import Recipe
 from pipeline.prepare.columns import CHANGES, CONTENT, FEATURES, FLOATS, GROUP, KEY, NUMBERS, ORDER, RAW, REASON, RULE, SPLIT, col
 from pipeline.prepare.sketch import category_sketch, number_sketch
-from pipeline.prepare.sketching import STATE, collect_merged, number_matrix, state_batch
-from pipeline.prepare.staging import count_changes, staged_path, write_aside, write_quarantine
-from pipeline.prepare.tally import Tally, load_tally, merge_tallies
+from pipeline.prepare.sketching import STATE, number_matrix, state_batch
+from pipeline.prepare.staging import count_changes, staged_path, write_quarantine
+from pipeline.prepare.tally import Tally
+from pipeline.prepare.task_files import begin_folder, collect_tally, write_arrow
 from pipeline.prepare.tasks import ArrowFunction, current_task
 from pipeline.prepare.windows.cut import Cut, cut_windows, split_of_steps
 from pipeline.prepare.windows.rows import SERIES, STEP, STRETCH, TIME, arrange, groups, mark_stamps, stamps
@@ -104,8 +104,8 @@ def stage_windows(rows: DataFrame, layout: SeriesLayout, num_partitions: int, *,
     spread = packed.withColumn(STRETCH, F.explode(F.when(is_usable, needed_by).otherwise(F.array(own))))
     spread = spread.withColumn(IS_OWN, F.col(STRETCH) == own).drop("_near_step")
     arranged = spread.repartition(num_partitions, ORDER, STRETCH)
-    states = arranged.mapInArrow(stager(layout, str(work), str(files)), STATE)
-    return load_tally(collect_merged(states, num_partitions, merge_tallies))
+    states = arranged.mapInArrow(stager(layout, str(work)), STATE)
+    return collect_tally(states, num_partitions, work=work, files=files)
 
 
 def step_column(windows: Windows) -> Column:
@@ -127,11 +127,12 @@ class Found:
     train_rows: list[pa.Table] = field(default_factory=list)
 
 
-def stager(layout: SeriesLayout, work: str, files: str) -> ArrowFunction:
+def stager(layout: SeriesLayout, work: str) -> ArrowFunction:
     def stage_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         task, received = current_task(), list(batches)
-        tally = Tally()
+        tally, partition = Tally(), task.partitionId()
         if received:
+            folder = begin_folder(Path(work), task, tally)
             rows = mark_stamps(arrange(pa.Table.from_batches(received).combine_chunks(), layout.windows), layout.windows, layout.numbers)
             received.clear()
             own = rows.filter(rows[IS_OWN])
@@ -139,9 +140,9 @@ def stager(layout: SeriesLayout, work: str, files: str) -> ArrowFunction:
             count_changes(own[CHANGES].combine_chunks(), tally)
             kept, found = rows.filter(pc.is_null(rows[RULE])).combine_chunks(), Found()
             for begin, end in groups(kept):
-                cut_stretch(kept.slice(begin, end - begin), layout, task.partitionId(), found, tally)
-            set_aside(own.filter(pc.is_valid(own[RULE])), found, Path(work), Path(files), task, tally)
-            write_found(found, layout, Path(work), task, tally)
+                cut_stretch(kept.slice(begin, end - begin), layout, partition, found, tally)
+            set_aside(own.filter(pc.is_valid(own[RULE])), found, folder, partition, tally)
+            write_found(found, layout, folder, partition, tally)
         yield state_batch(tally.dump())
 
     return stage_partition
@@ -250,16 +251,16 @@ def text_of(rows: pa.Table, steps: Steps, name: str, layout: SeriesLayout) -> pa
     return rows[name].combine_chunks().take(pa.array(sources, pa.int64(), mask=sources == NOWHERE))
 
 
-def set_aside(dropped: pa.Table, found: Found, work: Path, files: Path, task: TaskContext, tally: Tally) -> None:
+def set_aside(dropped: pa.Table, found: Found, folder: Path, partition: int, tally: Tally) -> None:
     """Dropped rows and gaps to one quarantine file; gaps are counted apart, they are no rows."""
     columns = (SAMPLE_ID, RULE, REASON, RAW)
     lines = pa.Table.from_pylist(found.gaps, pa.schema([(name, pa.string()) for name in columns]))
-    write_quarantine(pa.concat_tables([dropped.select(columns), lines]), work, files, task, tally)
+    write_quarantine(pa.concat_tables([dropped.select(columns), lines]), folder, partition, tally)
     tally.dropped.pop(GAP, None)
     tally.windows["gaps"] += len(found.gaps)
 
 
-def write_found(found: Found, layout: SeriesLayout, work: Path, task: TaskContext, tally: Tally) -> None:
+def write_found(found: Found, layout: SeriesLayout, folder: Path, partition: int, tally: Tally) -> None:
     numbers = np.concatenate([*found.train_numbers, np.empty((0, len(layout.numbers)))])
     if len(numbers):
         tally.sketches |= {name: number_sketch(np.ascontiguousarray(numbers[:, place])) for place, name in enumerate(layout.numbers)}
@@ -267,24 +268,15 @@ def write_found(found: Found, layout: SeriesLayout, work: Path, task: TaskContex
         tally.sketches |= {name: category_sketch(texts[name]) for name in layout.texts}
     if not found.windows:
         return
-    partition = task.partitionId()
-    write_arrow(pa.concat_tables(found.steps).combine_chunks(), steps_path(work, partition), work, task)
+    write_arrow(pa.concat_tables(found.steps).combine_chunks(), steps_path(folder, partition))
     windows, splits = pa.concat_tables(found.windows), np.concatenate(found.splits)
     for index, split in enumerate(SPLITS):
         part = windows.filter(pa.array(splits == index))
         if part.num_rows:  # mixed, as files are: neighbours in time are nearly the same sample
             part = part.sort_by([(ORDER, "ascending"), (SAMPLE_ID, "ascending")]).combine_chunks()
             tally.staged[split] = {str(partition): part.num_rows}
-            write_arrow(part, staged_path(work, split, partition), work, task)
+            write_arrow(part, staged_path(folder, split, partition))
 
 
 def steps_path(work: Path, partition: int) -> Path:
     return work / "steps" / f"{partition:05d}.arrow"
-
-
-def write_arrow(table: pa.Table, path: Path, work: Path, task: TaskContext) -> None:
-    def write(draft: Path) -> None:
-        with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-
-    write_aside(path, work, task.taskAttemptId(), write)
