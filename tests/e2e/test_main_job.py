@@ -96,6 +96,7 @@ def test_from_a_stage_on_the_run_is_done_again(iris_run, copy_of):
     assert [stage for stage in before if before[stage] != after[stage]] == ["evaluate", "register"]
 
 
+@pytest.mark.slow
 def test_forced_the_whole_run_is_done_again_with_the_same_content(iris_run, copy_of):
     mine = copy_of(iris_run)
     before = read_published(mine.run.stage("prepare"))

@@ -50,7 +50,7 @@ def test_the_page_says_the_errors_with_interval_baseline_and_rows(evidence):
 def test_the_page_has_nothing_of_a_classification(evidence):
     page = page_of(evidence, *prices_of_test())
     assert "Residuals" in page and "Predicted against true" in page and "By true value" in page
-    assert not [text for text in ("Confusion", "Calibration", "By class", "Wilson", "most frequent", "precision") if text in page]
+    assert not [text for text in ("Confusion", "Calibration", "By class", "Wilson", "most frequent", "recall") if text in page]
 
 
 def test_the_gate_is_shown_in_the_raw_unit(evidence):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.config import disable_op_determinism  # TensorFlow has no public way back
 
 from pipeline.feed.stall import advice, share
 from pipeline.feed.stall_clock import StallClock
@@ -46,9 +47,12 @@ def test_batches_that_are_ready_are_not_waited_for_and_clocks_are_apart():
 
 
 def test_the_clock_works_where_operations_are_deterministic():
-    tf.config.experimental.enable_op_determinism()  # there is no way back; every rank runs with it
-    clock = StallClock()
-    assert len(list(clock.around(tf.data.Dataset.range(3).map(lambda number: (number,))))) == 3
+    tf.config.experimental.enable_op_determinism()  # every rank runs with it
+    try:
+        clock = StallClock()
+        assert len(list(clock.around(tf.data.Dataset.range(3).map(lambda number: (number,))))) == 3
+    finally:
+        disable_op_determinism()  # or tests after this one need seeds
 
 
 @pytest.mark.parametrize(("waited", "steps", "expected"), [(1, 4, 0.25), (0, 4, 0), (5, 4, 1), (1, 0, 0)])

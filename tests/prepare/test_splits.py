@@ -214,6 +214,7 @@ def test_every_row_is_test_in_exactly_one_fold_and_validation_in_one_other(spark
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_a_stratified_run_goes_on_where_the_one_before_cut_and_the_same_request_again_does_too(prepare, table_recipe, tmp_path):
     """Two dates, and then more rows for the second one."""
     source = tmp_path / "raw.csv"

@@ -82,6 +82,7 @@ for method in ("words", "bpe", "wordpiece"):
 """
 
 
+@pytest.mark.slow
 def test_the_same_texts_give_the_same_bytes_in_every_process():
     others = [
         subprocess.run([sys.executable, "-c", CODE], cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split()

@@ -81,6 +81,7 @@ def test_two_ranks_are_verified_against_one_on_a_users_recipe(iris_run):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_a_model_that_cannot_be_exact_is_found_by_verify(iris_run, tmp_path):
     (tmp_path / "noisy.py").write_text(
         "import keras\n\n\ndef net(num_features: int, num_outputs: int) -> keras.Model:\n"

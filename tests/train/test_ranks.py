@@ -142,9 +142,11 @@ def test_a_rank_killed_within_an_epoch_ends_the_job_and_the_next_one_goes_on_to_
     resumed, _ = train(iris_run, tmp_path, *overrides)
     assert resumed.resumed_from is not None
     assert resumed.weight_digest == undisturbed.weight_digest
-    assert [epoch.metrics for epoch in resumed.history] == [epoch.metrics for epoch in undisturbed.history]
+    for ours, theirs in zip(resumed.history, undisturbed.history, strict=True):  # the sums of the resumed epoch were added in another order
+        assert ours.metrics == pytest.approx(theirs.metrics, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_launcher_takes_its_ranks_along_and_the_next_one_goes_on(iris_run, tmp_path):
     process, checkpoints = start_training(iris_run, tmp_path)
     wait_for(reached(checkpoints, 25), process)

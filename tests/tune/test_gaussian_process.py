@@ -38,7 +38,7 @@ def best_after(sampler_of, trials: int, direction: str = "minimize") -> float:
     return sign * study.best_value
 
 
-@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize("direction", ["minimize", pytest.param("maximize", marks=pytest.mark.slow)])
 def test_it_finds_a_better_point_than_random_draws(direction):
     found = best_after(lambda number: GaussianProcessSampler(SPACE, 6, number), 22, direction)
     drawn = [best_after(lambda number, seed=seed: optuna.samplers.RandomSampler(seed=1000 * seed + number), 22) for seed in range(5)]

@@ -85,6 +85,7 @@ def reported_epochs(database: Path) -> int:
             return 0
 
 
+@pytest.mark.slow
 def test_a_search_whose_tuner_is_killed_goes_on_with_the_trials_that_were_running(iris_run, tmp_path):
     tunable = make_tunable(tmp_path, iris_run, sampler="random", trials=2, pruner="none")
     longer = ("--set", "train.epochs=40", "--workers", "2")

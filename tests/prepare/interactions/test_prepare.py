@@ -135,6 +135,7 @@ def test_ids_and_features_are_of_train_rows_alone(made):
 
 
 @pytest.mark.spark
+@pytest.mark.slow
 def test_the_order_of_the_source_does_not_matter(spark, made, tmp_path):
     user, item, genre, _ = made.raw[10]
     write(tmp_path / "log.csv", [*made.raw, (user, item, genre, 90_000)][::-1])
