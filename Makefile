@@ -29,7 +29,7 @@ test: $(WORK) $(AIRFLOW) ## set up what is missing, then run the tests
 	@.venv/bin/pytest $(ARGS)
 
 test-all: $(WORK) $(AIRFLOW) ## the tests, slow ones too
-	@.venv/bin/pytest -m "" $(ARGS)
+	@LONGHAUL_EXPLORE=1 .venv/bin/pytest -m "" $(ARGS)
 
 check: $(WORK) ## lint, format and types, without changing anything
 	@.venv/bin/ruff check

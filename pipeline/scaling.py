@@ -73,7 +73,7 @@ def inverse_yeo_johnson(values: Numbers, power: float) -> Numbers:
     """Infinite where no x has this value."""
     if power == 1:
         return values
-    sizes = np.abs(values)
+    sizes = np.minimum(np.abs(values), np.finfo(np.float64).max)  # 0 times infinity would be no number
     powers = np.where(values < 0, 2 - power, power)
     with np.errstate(over="ignore", divide="ignore"):
         logs = np.divide(np.log1p(np.maximum(powers * sizes, -1)), powers, out=np.array(sizes), where=np.abs(powers) > NO_POWER)
