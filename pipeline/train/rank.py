@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from pipeline.errors import DataError, Interrupted, LonghaulError
 from pipeline.feed.dataset import TrainingFeed, evaluation_dataset
 from pipeline.feed.plan import Plan, Position
 from pipeline.feed.reader import SplitReader
+from pipeline.lifeline import end_with_parent
 from pipeline.progress import NOW
 from pipeline.schema import Prepared, prepared
 from pipeline.sections.training import Train
@@ -55,7 +54,6 @@ from pipeline.train.watch import (
     make_custom,
 )
 
-PR_SET_PDEATHSIG = 1
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}  # Keras' names
 
 
@@ -83,11 +81,6 @@ def main(arguments: Sequence[str]) -> int:
         tell({"rank": world.rank, "error": f"Rank {world.rank} failed: {text}. The trace is in its log."})
         raise
     return 0
-
-
-def end_with_parent() -> None:
-    """A launcher that is killed takes its ranks along (Linux)."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def train(spec: Spec, world: World, stop: StopRequest) -> None:
