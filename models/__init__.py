@@ -21,3 +21,8 @@ is filled in only where the recipe's data has the fact; of a builder with severa
 The last layer is linear: of a classification it returns logits (the loss owns the softmax), of a regression the scaled label.
 Layers are Keras' own, so that a saved model loads without this project.
 """
+
+from typing import Literal
+
+# What hidden units do, by Keras' names; a recipe's `activation` is checked against them before anything is built.
+Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from models import Activation
+
 
 def build(
     num_outputs: int,
@@ -18,6 +20,7 @@ def build(
     heads: int = 4,
     expansion: float = 2.0,
     dropout: float = 0.1,
+    activation: Activation = "gelu",
 ) -> keras.Model:
     """Self-attention blocks, each normalising its input first; the mean over the steps is the answer. Padding (token 0) is masked.
 
@@ -32,6 +35,7 @@ def build(
         heads: attention heads H of each block.
         expansion: hidden units of a block's feed-forward part / W.
         dropout: share dropped in training of tokens, attention and each block's two additions, [0, 1).
+        activation: of the hidden units.
 
     Raises:
         ValueError: width does not divide over the heads.
@@ -44,7 +48,7 @@ def build(
     inputs, hidden = tokens_of(sequence_length, vocabulary_size, sequence_shape, num_features, width)  # (B, T, W)
     hidden = layers.Dropout(dropout, name="dropout")(hidden)  # (B, T, W)
     for index in range(depth):
-        hidden = block(hidden, heads, round(width * expansion), dropout, name=f"block_{index}")  # (B, T, W)
+        hidden = block(hidden, heads, round(width * expansion), dropout, activation, name=f"block_{index}")  # (B, T, W)
     hidden = layers.LayerNormalization(name="norm")(hidden)  # (B, T, W)
     hidden = layers.GlobalAveragePooling1D(name="pool")(hidden)  # (B, W) over the steps that are no padding
     outputs = layers.Dense(num_outputs, dtype="float32", name="outputs")(hidden)  # (B, K) float32 even in mixed precision
@@ -79,13 +83,13 @@ def with_places(tokens: keras.KerasTensor, ones: keras.KerasTensor) -> keras.Ker
     return layers.Add(name="placed")([tokens, learned])  # (B, T, W)
 
 
-def block(stream: keras.KerasTensor, heads: int, units: int, dropout: float, *, name: str) -> keras.KerasTensor:
+def block(stream: keras.KerasTensor, heads: int, units: int, dropout: float, activation: str, *, name: str) -> keras.KerasTensor:
     width = stream.shape[-1]
     hidden = layers.LayerNormalization(name=f"{name}_norm_a")(stream)  # (B, T, W)
     attention = layers.MultiHeadAttention(heads, width // heads, dropout=dropout, name=f"{name}_attention")
     hidden = layers.Dropout(dropout, name=f"{name}_dropout_a")(attention(hidden, hidden))  # (B, T, W)
     stream = layers.Add(name=f"{name}_add_a")([stream, hidden])  # (B, T, W)
     hidden = layers.LayerNormalization(name=f"{name}_norm_b")(stream)  # (B, T, W)
-    hidden = layers.Dense(units, activation="gelu", name=f"{name}_up")(hidden)  # (B, T, U)
+    hidden = layers.Dense(units, activation=activation, name=f"{name}_up")(hidden)  # (B, T, U)
     hidden = layers.Dropout(dropout, name=f"{name}_dropout_b")(layers.Dense(width, name=f"{name}_down")(hidden))  # (B, T, W)
     return layers.Add(name=f"{name}_add_b")([stream, hidden])  # (B, T, W)

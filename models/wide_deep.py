@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import keras
 from keras import layers, ops
 
+from models import Activation
+
 
 def build(
     num_features: int,
@@ -17,6 +19,7 @@ def build(
     width: int = 64,
     depth: int = 2,
     dropout: float = 0.1,
+    activation: Activation = "relu",
 ) -> keras.Model:
     """Wide: a weight for each number and each category value. Deep: embeddings and numbers through hidden layers. The output is their sum.
 
@@ -28,6 +31,7 @@ def build(
         width: hidden units W of each layer.
         depth: hidden layers, at least 1.
         dropout: share of each hidden layer dropped in training, [0, 1).
+        activation: of the hidden units.
 
     Source: Cheng et al. 2016, arXiv:1606.07792, section 3; without crossed columns, and with one optimizer for both parts.
     """
@@ -45,7 +49,7 @@ def build(
         deep.append(layers.Embedding(size, embedding, name=f"embedding_{position}")(code))  # (B, E)
     hidden = layers.Concatenate(name="deep_inputs")(deep) if len(deep) > 1 else deep[0]  # (B, N + E * categories)
     for index in range(depth):
-        hidden = layers.Dense(width, activation="relu", kernel_initializer="he_normal", name=f"hidden_{index}")(hidden)  # (B, W)
+        hidden = layers.Dense(width, activation=activation, kernel_initializer="he_normal", name=f"hidden_{index}")(hidden)  # (B, W)
         hidden = layers.Dropout(dropout, name=f"dropout_{index}")(hidden)  # (B, W)
     outputs = layers.Dense(num_outputs, name="deep")(hidden)  # (B, K)
     outputs = layers.Add(dtype="float32", name="outputs")([outputs, *wide])  # (B, K) float32 even in mixed precision

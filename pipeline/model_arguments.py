@@ -58,13 +58,27 @@ def signature(path: Path, function: str = "build") -> Signature | None:
     build = next(functions, None)
     if build is None:
         return None
+    known = aliases()
     options = {
-        argument.arg: (ast.unparse(argument.annotation) if argument.annotation else "Any", ast.unparse(default) if default else None)
+        argument.arg: (annotation_of(argument, known), ast.unparse(default) if default else None)
         for argument, default in zip(build.args.kwonlyargs, build.args.kw_defaults, strict=True)
     }
     names = tuple(argument.arg for argument in build.args.args)
     num_given = len(names) - len(build.args.defaults)
     return Signature(names[:num_given], names[num_given:], options)
+
+
+def aliases() -> dict[str, str]:
+    """Names that models/__init__.py gives to lists of choices -> the choices, as written."""
+    package = importlib.util.find_spec("models")
+    tree = ast.parse(Path(package.origin).read_text()) if package and package.origin else ast.Module([], [])
+    named = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)]
+    return {node.targets[0].id: ast.unparse(node.value) for node in named if isinstance(node.targets[0], ast.Name)}
+
+
+def annotation_of(argument: ast.arg, known: Mapping[str, str]) -> str:
+    written = ast.unparse(argument.annotation) if argument.annotation else "Any"
+    return known.get(written, written)
 
 
 def problems(name: str, arguments: Mapping[str, Any], given: set[str], folder: Path | None = None) -> list[tuple[tuple[str, ...], str]]:

@@ -91,7 +91,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path, line, place, says):
         (
             "name: mlp",
             "name: mlp, widht: 3",
-            "recipe.yaml:6: model mlp has no argument 'widht'. Expected: width, depth, dropout. Did you mean 'width'?",
+            "recipe.yaml:6: model mlp has no argument 'widht'. Expected: width, depth, dropout, activation. Did you mean 'width'?",
         ),
         ("name: mlp", "name: mlp, width: wide", "recipe.yaml:6: model.width: expected int, received 'wide'"),
         ("name: mlp", "name: cnn", "recipe.yaml:6: model cnn needs image_shape, pixel_mean, pixel_std"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ def fit(
     times = tuple(TimeEncoder(column=name, cycles=recipe.columns[name].cycles) for name in recipe.names("time"))
     content = KINDS[layout.column.kind].fit(spark, recipe, tally, work) if layout.column else None
     tensor = content.tensor if content else features_tensor(scalers, [*encoders, *times])
-    packing = Packing(
-        layout, tensor, classes, target, scalers, encoders, times, slices, recipe.augment, content, class_copies(recipe, tally, classes)
-    )
+    packing = replace(
+        base, tensor=tensor, encoders=encoders, times=times, content=content, class_copies=class_copies(recipe, tally, classes),
+        weight=next(iter(recipe.names("number", "weight")), None),
+    )  # fmt: skip
     names = [scaler.column for scaler in scalers] + [name for found in encoders for name in feature_names(found)]
     names += [name for found in times for name in time_names(found)]
     statistics = {name: summarise(sketch) for name, sketch in tally.sketches.items()}

@@ -32,6 +32,7 @@ class Packing:
     slices: tuple[str, ...]
     augment: Augment
     content: ContentFit | None = None  # what the kind of layout.content fitted
+    weight: str | None = None  # the column with role: weight; 1 for every row without one
     class_copies: tuple[int, ...] = ()  # of a balanced recipe: copies of each train row of a class
 
 
@@ -57,7 +58,7 @@ def pack(rows: pa.Table, split: SplitName, packing: Packing) -> pa.Table:
             SAMPLE_ID: pa.array(sample_ids, pa.string()),
             packing.tensor.name: packed,
             LABEL: labels,
-            WEIGHT: np.ones(len(sample_ids), np.float32),
+            WEIGHT: np.repeat(weights_of(rows, packing), copies + 1),
             **slices,
         }
     )
@@ -82,6 +83,13 @@ def numbers_of(rows: pa.Table) -> NDArray[np.float64]:
     """(R, numbers) raw values; missing ones NaN."""
     column = rows[NUMBERS].combine_chunks()
     return np.asarray(column.flatten().to_numpy()).reshape(len(column), -1)
+
+
+def weights_of(rows: pa.Table, packing: Packing) -> NDArray[np.float32]:
+    """(R,) >= 0; an augmented copy has its row's."""
+    if packing.weight is None:
+        return np.ones(rows.num_rows, np.float32)
+    return numbers_of(rows)[:, packing.layout.numbers.index(packing.weight)].astype(np.float32)
 
 
 def labels_of(rows: pa.Table, packing: Packing) -> NDArray[np.generic]:

@@ -223,7 +223,11 @@ def becomes(role: str, use: str | None, facts: Prepared) -> str:
         return "the label, scaled" if facts.target else f"the label: index of {len(facts.classes)} classes"
     if use:
         return use
-    return {"sensitive": "kept beside the tensor as text", "meta": "for rules and splits; not stored"}.get(role, "not stored")
+    return {
+        "weight": "how much the row counts in training",
+        "sensitive": "kept beside the tensor as text",
+        "meta": "for rules and splits; not stored",
+    }.get(role, "not stored")
 
 
 def steps(facts: Prepared) -> Iterator[Step]:

@@ -170,6 +170,8 @@ def first_reason(recipe: Recipe, types: Mapping[str, str], declared: Sequence[st
             found.insert(-1, too_large_column(name, given(recipe, name, types[name]), recipe.columns[name].text))
         if recipe.columns[name].kind == "text" and is_text(types[name]):
             found.insert(-1, too_large_column(name, given(recipe, name, types[name]), recipe.columns[name].text))
+        if recipe.columns[name].role == "weight":
+            found.append((col(TYPED + name) < 0, F.lit(f"{name}: the weight is negative")))
         if is_needed := needed(recipe, name):
             found.append((col(TYPED + name).isNull(), F.lit(f"{name}: the {is_needed} is missing")))
     is_wrong = reduce(Column.__or__, (wrong for wrong, _ in found))
@@ -208,6 +210,6 @@ def needed(recipe: Recipe, name: str) -> str | None:
         return "time" if name == recipe.windows.time else "series" if name in recipe.windows.series else None
     if recipe.interactions is not None and name in recipe.interactions.columns:
         return recipe.interactions.columns[name]
-    if role in ("label", "key"):
+    if role in ("label", "key", "weight"):
         return role
     return recipe.split.by if name == recipe.split.column and recipe.split.by in ("group", "time") else None

@@ -74,7 +74,7 @@ class Column(Section):
     """One raw column: what it holds, and what it is for."""
 
     kind: Literal["number", "category", "time", "image", "audio", "text"]
-    role: Literal["feature", "label", "key", "sensitive", "meta", "ignore"] = "feature"  # meta: for rules and splits only
+    role: Literal["feature", "label", "weight", "key", "sensitive", "meta", "ignore"] = "feature"  # meta: for rules and splits only
     shape: tuple[PositiveInt, PositiveInt, Literal[1, 3]] | None = None  # images: (height, width, channels) after decoding
     image: ImageOptions | None = None  # images: how a file becomes the shape
     audio: AudioOptions | None = None  # audio: rate, length and limits

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -11,6 +15,8 @@ import tensorflow as tf
 from pydantic import ValidationError
 from sklearn import metrics as sklearn_metrics
 
+from models import Activation
+from pipeline import model_arguments
 from pipeline.errors import ConfigError
 from pipeline.schema import Prepared, SplitFacts
 from pipeline.sections.objective import LearningRate, Loss, Optimizer, Regularize
@@ -186,6 +192,105 @@ def test_every_optimizer_goes_downhill(name):
     assert float(keras.ops.sum(weight**2)) < 24
 
 
+START, RATE, B1, B2, TINY = np.asarray([0.5, -2.0], np.float64), 0.1, 0.9, 0.999, 1e-7
+GRADIENTS = [np.asarray([0.3, -1.5]), np.asarray([-0.2, 0.7]), np.asarray([1.1, 0.05])]
+
+
+def adam_like(name: str, decay: float) -> np.ndarray:
+    """Kingma & Ba 2014, algorithm 1; its decoupled decay: Loshchilov & Hutter 2017, algorithm 2; LAMB: You et al. 2019, algorithm 2."""
+    weight, first, second = START.copy(), np.zeros(2), np.zeros(2)
+    for step, gradient in enumerate(GRADIENTS, start=1):
+        first, second = B1 * first + (1 - B1) * gradient, B2 * second + (1 - B2) * gradient**2
+        update = (first / (1 - B1**step)) / (np.sqrt(second / (1 - B2**step)) + TINY)
+        weight = weight * (1 - RATE * decay)
+        ratio = np.linalg.norm(weight) / np.linalg.norm(update) if name == "lamb" else 1.0
+        weight = weight - RATE * ratio * update
+    return weight
+
+
+def momentum_like(momentum: float, nesterov: bool) -> np.ndarray:
+    """Sutskever et al. 2013, equations 1 to 4, with the gradient taken where the weight is."""
+    weight, speed = START.copy(), np.zeros(2)
+    for gradient in GRADIENTS:
+        speed = momentum * speed - RATE * gradient
+        weight = weight + (momentum * speed - RATE * gradient if nesterov else speed)
+    return weight
+
+
+def lion_like(decay: float) -> np.ndarray:
+    """Chen et al. 2023, program 1."""
+    weight, first = START.copy(), np.zeros(2)
+    for gradient in GRADIENTS:
+        weight = weight * (1 - RATE * decay) - RATE * np.sign(B1 * first + (1 - B1) * gradient)
+        first = 0.99 * first + 0.01 * gradient
+    return weight
+
+
+def adagrad_like() -> np.ndarray:
+    """Duchi et al. 2011, with Keras' start of 0.1 for the sum of squares."""
+    weight, squares = START.copy(), np.full(2, 0.1)
+    for gradient in GRADIENTS:
+        squares = squares + gradient**2
+        weight = weight - RATE * gradient / np.sqrt(squares + TINY)
+    return weight
+
+
+def rmsprop_like(momentum: float) -> np.ndarray:
+    """Tieleman & Hinton 2012, lecture 6.5."""
+    weight, squares, speed = START.copy(), np.zeros(2), np.zeros(2)
+    for gradient in GRADIENTS:
+        squares = 0.9 * squares + 0.1 * gradient**2
+        speed = momentum * speed + RATE * gradient / np.sqrt(squares + TINY)
+        weight = weight - speed
+    return weight
+
+
+def nadam_like() -> np.ndarray:
+    """Dozat 2016, algorithm 2, with its schedule of momentum."""
+    weight, first, second, product = START.copy(), np.zeros(2), np.zeros(2), 1.0
+    for step, gradient in enumerate(GRADIENTS, start=1):
+        now, then = (B1 * (1 - 0.5 * 0.96**place) for place in (step, step + 1))
+        product *= now
+        first, second = B1 * first + (1 - B1) * gradient, B2 * second + (1 - B2) * gradient**2
+        ahead = then * first / (1 - product * then) + (1 - now) * gradient / (1 - product)
+        weight = weight - RATE * ahead / (np.sqrt(second / (1 - B2**step)) + TINY)
+    return weight
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"name": "sgd"}, momentum_like(0.0, nesterov=False)),
+        ({"name": "sgd", "momentum": 0.8}, momentum_like(0.8, nesterov=False)),
+        ({"name": "sgd", "momentum": 0.8, "nesterov": True}, momentum_like(0.8, nesterov=True)),
+        ({"name": "adam"}, adam_like("adam", 0.0)),
+        ({"name": "adamw", "weight_decay": 0.2}, adam_like("adamw", 0.2)),
+        ({"name": "lamb"}, adam_like("lamb", 0.0)),
+        ({"name": "lion", "weight_decay": 0.2}, lion_like(0.2)),
+        ({"name": "rmsprop", "momentum": 0.5}, rmsprop_like(0.5)),
+        ({"name": "adagrad"}, adagrad_like()),
+        ({"name": "nadam"}, nadam_like()),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_updates_of_the_sum_over_ranks_are_those_of_the_papers(settings, expected):
+    train = Train(optimizer=Optimizer(learning_rate=RATE, **settings))
+    optimizer = all_reduce_gradients(make_optimizer(train, num_steps=10), Twin(size=2), share=0.5)
+    weight = keras.Variable(START.astype(np.float32))
+    optimizer.build([weight])
+    for gradient in GRADIENTS:
+        optimizer.apply([tf.constant(gradient.astype(np.float32))], [weight])
+    np.testing.assert_allclose(weight.numpy(), expected, rtol=2e-5, atol=2e-6)
+
+
+@dataclass(frozen=True)
+class Twin(World):
+    """Rank 0 of two that have the same gradients."""
+
+    def sum_in_graph(self, gradients: Sequence[typing.Any]) -> list[typing.Any]:
+        return [2 * gradient for gradient in gradients]
+
+
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize("world", [World(), World(0, 2)], ids=["alone", "with another"])
 def test_an_optimizer_over_ranks_keeps_its_schedule_and_settings(world, precision):
@@ -213,6 +318,21 @@ def test_accumulated_gradients_make_one_update_of_their_mean():
     assert weight.numpy()[0] == 0
     optimizer.apply([tf.constant([3.0])], [weight])
     assert weight.numpy()[0] == pytest.approx(-2.0)
+
+
+@pytest.mark.parametrize("name", typing.get_args(Activation))
+@pytest.mark.parametrize("model", ["mlp", "residual_mlp", "wide_deep", "transformer"])
+def test_every_activation_is_the_one_that_hidden_units_have(model, name):
+    build = importlib.import_module(f"models.{model}").build
+    built = build(num_features=4, num_outputs=2, width=8, dropout=0.0, activation=name)
+    used = {getattr(layer.activation, "__name__", "") for layer in built.layers if isinstance(layer, keras.layers.Dense)}
+    assert keras.activations.get(name).__name__ in used
+    assert np.isfinite(built(np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32))).all()
+
+
+def test_an_unknown_activation_is_refused_before_the_run_with_the_known_ones():
+    ((place, text),) = model_arguments.problems("cnn", {"activation": "reluu"}, {"image_shape", "pixel_mean", "pixel_std", "num_outputs"})
+    assert place == ("activation",) and "'gelu'" in text and "received 'reluu'" in text
 
 
 def small_model(activation: str | None = None) -> keras.Model:
