@@ -30,12 +30,19 @@ def metric_curves(history: Sequence[Epoch], best_epoch: int) -> Markup:
             for key, color, label in ((name, TRAIN, "train"), (f"val_{name}", VALIDATION, "validation")):
                 if any(key in epoch.metrics for epoch in history):
                     draw(axes, history, [epoch.metrics.get(key, np.nan) for epoch in history], color, label)
-            axes.axvline(best_epoch, color=MUTED, linewidth=0.8, linestyle=":", label="weights kept")
-            axes.set(ylabel=name)
+            axes.axvline(best_epoch, color=MUTED, linewidth=1.4, linestyle=":", label="weights kept")
+            is_steep = name == "loss" and spans_orders(history)
+            axes.set(ylabel=f"{name}, logarithmic" if is_steep else name, yscale="log" if is_steep else "linear")
             axes.legend()
         for axes in list(all_axes):  # what zip left over
             axes.set_visible(False)
         return as_svg(figure, "Metrics by epoch")
+
+
+def spans_orders(history: Sequence[Epoch], factor: float = 20.0) -> bool:
+    """Whether losses fall so far that a linear axis would show their end as a flat line."""
+    losses = [value for epoch in history for name, value in epoch.metrics.items() if name in ("loss", "val_loss")]
+    return bool(losses) and min(losses) > 0 and max(losses) > factor * min(losses)
 
 
 def metric_names(history: Sequence[Epoch]) -> list[str]:
@@ -51,7 +58,7 @@ def pace_curves(history: Sequence[Epoch], rows_per_second: Sequence[float]) -> M
         left, right = figure.subplots(1, 2)
         draw(left, history, [epoch.metrics.get("learning_rate", np.nan) for epoch in history], VALIDATION, "learning rate")
         draw(right, history, rows_per_second, VALIDATION, "rows a second")
-        left.set(ylabel="learning rate, at the epoch's end", ylim=(0, None))
+        left.set(ylabel="learning rate", ylim=(0, None))
         right.set(ylabel="rows a second, all ranks", ylim=(0, None))
         return as_svg(figure, "Learning rate and throughput by epoch")
 

@@ -17,7 +17,7 @@ from pipeline.summary import rounded
 from pipeline.train import figures
 
 TEMPLATES = Path(__file__).parent
-SETTINGS = ("model", "train", "feed")  # the sections of a recipe that decide a training
+SETTINGS = ("model", "transfer", "train", "feed")  # the sections of a recipe that decide a training
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,13 @@ def render(recipe: Recipe, data: Prepared, trained: Trained, *, run_id: str, sta
         verdict=verdict(ranks),
         metric_curves=figures.metric_curves(trained.history, trained.best_epoch) if trained.history else "",
         pace_curves=figures.pace_curves(trained.history, speeds) if trained.history else "",
-        settings=yaml.safe_dump(
-            {name: section for name, section in recipe.resolved().items() if name in SETTINGS}, sort_keys=False, allow_unicode=True
-        ),
+        settings=yaml.safe_dump(shown_settings(recipe), sort_keys=False, allow_unicode=True),
         software=stage.software(),
     )
+
+
+def shown_settings(recipe: Recipe) -> dict[str, object]:
+    return {name: section for name, section in recipe.resolved().items() if name in SETTINGS and section is not None}
 
 
 def what_stopped(recipe: Recipe, trained: Trained) -> str:
