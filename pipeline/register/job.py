@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipeline import attempt as attempts
 from pipeline import console, stage
 from pipeline.attempt import Attempt
-from pipeline.errors import DataError, GateRejected
+from pipeline.errors import ConfigError, DataError, GateRejected
 from pipeline.lineage import check_made_from
 from pipeline.manifest import Manifest
+from pipeline.paths import Run
 from pipeline.register import gate
-from pipeline.register.store import Candidate, settle
+from pipeline.register.store import Candidate, origin_of, settle
 from pipeline.schema import Evaluated
+from pipeline.sections.transfer import REGISTERED
 from pipeline.stage import Outcome, Request, Work
 
 
@@ -35,6 +39,29 @@ def run(request: Request) -> Outcome:
             return register(request, candidate)
 
     return stage.run_stage(request, "register", request.recipe.section("register"), {"train": train, "evaluate": evaluate}, work)
+
+
+def trained_folder(run: Run, source: str) -> Path:
+    """The train stage's folder that a registered model came from.
+
+    Args:
+        run: any of the root whose registry is asked.
+        source: `name@alias` or `name/version`.
+
+    Raises:
+        ConfigError: there is no such model.
+        DataError: the folder does not hold that training any more.
+        InfrastructureError: the registry cannot be used.
+    """
+    found = REGISTERED.match(source)
+    tags = origin_of(run, found["name"], found["alias"], found["version"]) if found else None
+    if tags is None:
+        raise ConfigError(f"{source} is neither a path nor a model that is registered in {run.registry}.")
+    folder = Run(run.root, tags["recipe"], tags["pipeline_run"]).stage("train")
+    manifest = attempts.read_published(folder)
+    if manifest is None or manifest.digest != tags["train_digest"]:
+        raise DataError(f"{source} was registered from {folder}, which does not hold that training any more. Run its recipe again.")
+    return folder
 
 
 def published_prepare(request: Request) -> Manifest:

@@ -16,9 +16,14 @@ from pipeline.schema import Condition, Evaluated, Trained
 
 def tags(manifests: Mapping[str, Manifest]) -> dict[str, str]:
     """Where a model comes from; the same on its run and its version."""
-    evaluate, weights = manifests["evaluate"], Trained.model_validate(manifests["train"].facts).weight_digest
+    evaluate, trained = manifests["evaluate"], Trained.model_validate(manifests["train"].facts)
     digests = {f"{stage}_digest": manifest.digest for stage, manifest in manifests.items()}
-    return {"recipe": evaluate.recipe, "pipeline_run": evaluate.run_id, "key": evaluate.key, "weight_digest": weights, **digests}
+    place = {"recipe": evaluate.recipe, "pipeline_run": evaluate.run_id, "key": evaluate.key, "weight_digest": trained.weight_digest}
+    origin = trained.transfer.origin.model_dump() if trained.transfer else {}
+    return {**place, **digests, **{f"origin_{name}": value for name, value in origin.items()}}
+
+
+LAST = "loss"  # of an epoch's metrics, in the order in which they are written
 
 
 def metrics(train: Manifest, evaluate: Manifest) -> Iterator[tuple[str, float, int]]:
@@ -33,14 +38,18 @@ def metrics(train: Manifest, evaluate: Manifest) -> Iterator[tuple[str, float, i
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings -> `section.key`: text, or JSON of anything else. Characters that MLflow refuses in names become `_`."""
+    """Nested mappings -> `section.key`: text, or JSON of anything else; without what stands before an @ in a URL.
+
+    Characters that MLflow refuses in names become `_`.
+    """
     flat: dict[str, str] = {}
     for key, value in values.items():
         name = prefix + re.sub(r"[^\w .-]", "_", key)
         if isinstance(value, Mapping) and value:
             flat |= flatten(value, f"{name}.")
         else:
-            flat[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            flat[name] = re.sub(r"(?<=://)[^/@\s]*@", "", text)
     return flat
 
 

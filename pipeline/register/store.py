@@ -23,6 +23,7 @@ from pipeline.manifest import Manifest
 from pipeline.paths import Run
 from pipeline.register import record
 from pipeline.register.gate import passes
+from pipeline.register.mlflow_runs import find_live, logged_epochs, open_experiment, remove_earlier
 from pipeline.schema import Condition, Registered, Trained, prepared
 
 if TYPE_CHECKING:
@@ -168,6 +169,29 @@ def find_champion(client: MlflowClient, candidate: Candidate) -> Champion | None
     return Champion(version, {name.removeprefix("test/"): value for name, value in logged.items() if name.startswith("test/")})
 
 
+def origin_of(run: Run, name: str, alias: str | None, version: str | None) -> dict[str, str] | None:
+    """Tags of a registered version, which say what run it came from; None if there is no such version.
+
+    Raises:
+        InfrastructureError: the store is locked, damaged or unreachable.
+    """
+
+    def look() -> dict[str, str] | None:
+        from mlflow.exceptions import MlflowException
+
+        client = connect(run)
+        try:
+            found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, str(version))
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        return dict(found.tags)
+
+    with exclusively(run.root):
+        return retrying(look, run.registry)
+
+
 def find_version(client: MlflowClient, candidate: Candidate) -> ModelVersion | None:
     """The version that an earlier try made of this very evaluation; its run is finished if the try was cut off before that."""
     digest = candidate.evaluate.manifest.digest
@@ -202,12 +226,15 @@ def record_rejected(client: MlflowClient, candidate: Candidate, conditions: tupl
 
 @contextmanager
 def recorded_run(client: MlflowClient, candidate: Candidate, conditions: tuple[Condition, ...], gate: str) -> Iterator[str]:
-    """A new run with everything but the model; FINISHED at the end of the block, FAILED if the block fails."""
-    experiment_id = open_experiment(client, candidate)
-    remove_earlier(client, candidate, experiment_id)
+    """A run with everything but the model: the training's own, or a new one. FINISHED after the block, FAILED if the block fails."""
+    experiment_id = open_experiment(client, candidate.run)
+    live = find_live(client, experiment_id, candidate.run.run_id, candidate.train.manifest.key)
+    remove_earlier(client, experiment_id, candidate.evaluate.manifest.digest, but=live)
     tags = {**record.tags(candidate.manifests), "gate": gate, "gate.conditions": record.describe(conditions)}
-    run_id = client.create_run(experiment_id, tags=tags, run_name=candidate.run.run_id).info.run_id
+    run_id = live or str(client.create_run(experiment_id, tags=tags, run_name=candidate.run.run_id).info.run_id)
     try:
+        for name, value in tags.items() if live else ():
+            client.set_tag(run_id, name, value)
         log_evidence(client, candidate, conditions, run_id)
         yield run_id
     except BaseException:
@@ -216,29 +243,16 @@ def recorded_run(client: MlflowClient, candidate: Candidate, conditions: tuple[C
     client.set_terminated(run_id, "FINISHED")
 
 
-def open_experiment(client: MlflowClient, candidate: Candidate) -> str:
-    name = candidate.recipe.name
-    known = client.get_experiment_by_name(name)
-    return known.experiment_id if known else client.create_experiment(name, (candidate.run.registry_artifacts / name).as_uri())
-
-
-def remove_earlier(client: MlflowClient, candidate: Candidate, experiment_id: str) -> None:
-    """Runs of this evaluation that no version stands on: cut off by a crash, or rejected and now decided again."""
-    digest = candidate.evaluate.manifest.digest
-    for run in client.search_runs([experiment_id], f"tags.evaluate_digest = '{digest}'"):
-        if not client.search_model_versions(f"run_id = '{run.info.run_id}'"):
-            client.delete_run(run.info.run_id)
-
-
 def log_evidence(client: MlflowClient, candidate: Candidate, conditions: tuple[Condition, ...], run_id: str) -> None:
     from mlflow.entities import Metric, Param
 
     now = int(time.time() * 1000)
-    params = [Param(key, value) for key, value in record.flatten(candidate.recipe.resolved()).items()]
+    known, epochs = client.get_run(run_id).data.params, logged_epochs(client, run_id)  # of the training's own run
+    params = [Param(key, value) for key, value in record.flatten(candidate.recipe.resolved()).items() if key not in known]
     for begin in range(0, len(params), 100):  # MLflow's most at a time
         client.log_batch(run_id, params=params[begin : begin + 100])
     points = record.metrics(candidate.train.manifest, candidate.evaluate.manifest)
-    metrics = [Metric(name, value, now, step) for name, value, step in points]
+    metrics = [Metric(name, value, now, step) for name, value, step in points if not (name.startswith("epoch/") and step in epochs)]
     for begin in range(0, len(metrics), 1000):
         client.log_batch(run_id, metrics=metrics[begin : begin + 1000])
     client.log_artifact(run_id, str(candidate.evaluate.files / record.report_of(candidate.evaluate.manifest)))

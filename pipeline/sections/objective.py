@@ -143,6 +143,7 @@ class Callbacks(Section):
     """What is written beside the model and what may end training, besides early stopping."""
 
     csv: bool = False  # history.csv: a line an epoch
+    mlflow: bool = False  # every epoch's metrics are in MLflow as soon as it ends, in the run that a registered version refers to
     tensorboard: bool = False  # tensorboard/: the metrics of every epoch
     time_limit_s: PositiveInt | None = None  # no epoch begins after this time of training, over all attempts
     stop_on_nan: bool = True  # a loss that is no number ends all ranks at once, not at the epoch's end
