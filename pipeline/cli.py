@@ -128,7 +128,9 @@ def run(
         return
     outcomes: dict[Stage, Outcome] = {}
     for stage in STAGES:
-        outcomes[stage] = JOBS[stage](Request(checked, this_run, console, force=stage in again, allow_changed=allow_changed))
+        outcomes[stage] = JOBS[stage](
+            Request(checked, this_run, console, force=stage in again, allow_changed=allow_changed, registered=register_job.trained_folder)
+        )
         print_stage(console, stage, outcomes[stage])
     print_summary(console, recipe, this_run, outcomes)
 
@@ -139,7 +141,7 @@ def one_stage(
     """`more`: what a stage's Request may have besides."""
     console = Console(2 if as_json else 1)
     checked, this_run = open_run(recipe, root, date, overrides)
-    outcome = JOBS[stage](Request(checked, this_run, console, force, **more))
+    outcome = JOBS[stage](Request(checked, this_run, console, force, registered=register_job.trained_folder, **more))
     print_stage(console, stage, outcome)
     if as_json:
         print(json.dumps(as_record(stage, this_run, outcome)), flush=True)
@@ -269,7 +271,7 @@ def tune(
 ) -> None:
     """Search the recipe's `tune` space on validation rows; write a report and the best recipe. The same command goes on after a stop."""
     console = Console(2 if as_json else 1)
-    found = tune_job.run(tune_job.Asked(recipe, root, tuple(overrides or ()), workers), console)
+    found = tune_job.run(tune_job.Asked(recipe, root, tuple(overrides or ()), workers, register_job.trained_folder), console)
     if as_json:
         print(json.dumps(found), flush=True)
 

@@ -27,6 +27,7 @@ from pipeline.sections.privacy import Privacy
 from pipeline.sections.rules import Clean
 from pipeline.sections.series import Windows
 from pipeline.sections.training import Evaluate, Model, Register, Schedule, Train
+from pipeline.sections.transfer import Transfer
 from pipeline.sections.tuning import Tune
 
 
@@ -52,6 +53,7 @@ class Recipe(Section):
     model: Model
     feed: Feed = Feed()
     train: Train = Train()
+    transfer: Transfer | None = None
     launch: Launch = Launch()
     evaluate: Evaluate = Evaluate()
     register_: Register = Field(alias="register")  # BaseModel has a method called register

@@ -15,6 +15,7 @@ from pipeline.recipe_checks_interactions import find_interaction_problems
 from pipeline.recipe_checks_privacy import find_privacy_problems
 from pipeline.recipe_checks_series import find_window_problems
 from pipeline.recipe_checks_text import find_text_problems
+from pipeline.recipe_checks_transfer import find_transfer_problems
 from pipeline.recipe_file import Location
 from pipeline.schema import LABEL, METRICS, SAMPLE_ID, WEIGHT
 from pipeline.sections.augment import OPERATIONS_OF
@@ -51,6 +52,7 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
         *_callback_problems(recipe),
         *_task_problems(recipe),
         *private_training_problems(recipe),
+        *find_transfer_problems(recipe),
         *_launch_problems(recipe),
         *_tuning_problems(recipe),
     ]
@@ -58,18 +60,21 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
 
 def _column_problems(recipe: Recipe) -> list[Problem]:
     problems: list[Problem] = []
-    for role, allowed in (("label", (1,)), ("key", (0, 1))):
+    for role, allowed in (("label", (1,)), ("key", (0, 1)), ("weight", (0, 1))):
         names = [name for name, column in recipe.columns.items() if column.role == role]
         is_free = role == "label" and ((names and recipe.windows) or recipe.interactions)  # of several, or made here
         if len(names) not in allowed and not is_free:
             expected = " or ".join(map(str, allowed))
             problems.append((("columns",), f"expected {expected} column with role: {role}, received {len(names)}: {names}"))
-        kind = "number" if (role, recipe.task) == ("label", "regression") else "category"
+        kind = "number" if role == "weight" or (role, recipe.task) == ("label", "regression") else "category"
         problems += [
             (("columns", name), f"{name!r}: role: {role} of a {recipe.task} expects kind: {kind}, received {recipe.columns[name].kind}")
             for name in names
             if recipe.columns[name].kind != kind
         ]
+        if role == "weight" and names and (recipe.windows or recipe.interactions):
+            text = "is of a row of a table, image, sound or text; windows and interactions have none"
+            problems.append((("columns", names[0]), f"{names[0]!r}: role: weight {text}"))
     for name, column in recipe.columns.items():
         problems += [(("columns", name, "expect"), f"{name!r}: {text}") for text in _expectation_problems(column)]
         problems += [(("columns", name), f"{name!r}: {text}; rename it in the source") for text in _name_problems(name, column)]

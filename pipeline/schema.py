@@ -230,6 +230,16 @@ class Drifted(Record):
     shifts: tuple[Shift, ...]
 
 
+class OriginFacts(Record):
+    """The training that this one starts from, as it was found."""
+
+    source: str  # transfer.source of the recipe
+    folder: str  # of its train stage; below the root, or absolute
+    recipe: str
+    run_id: str
+    train_digest: str  # of its train manifest
+
+
 class Prepared(Record):
     """`facts` of a prepare manifest."""
 
@@ -257,6 +267,7 @@ class Prepared(Record):
     split_bounds: dict[str, tuple[float, float]] = {}  # of split.by stratified: stratum -> where its hashes are cut
     inherited_bounds: dict[str, tuple[float, float]] = {}  # those that came from an earlier run
     listing: str = ""  # digest of the source's files: paths, sizes, times
+    origin: OriginFacts | None = None  # of a recipe with transfer: whose scalers, encoders, image statistics and vocabulary were taken
     report: str = "report.html"
 
 
@@ -328,6 +339,14 @@ class PrivacyFacts(Record):
     noise_is_secret: bool  # False where the recipe names the noise's seed: then nothing is guaranteed
 
 
+class TransferFacts(Record):
+    """How a training started from another one; layers by name."""
+
+    origin: OriginFacts
+    new_layers: tuple[str, ...]  # started anew
+    frozen: tuple[tuple[int, tuple[str, ...]], ...]  # (from this epoch on, these keep the origin's weights); from epoch 1
+
+
 class Trained(Record):
     """`facts` of a train manifest. The model is `model.keras`, compiled with nothing; out come logits, or the scaled label."""
 
@@ -343,6 +362,7 @@ class Trained(Record):
     history: tuple[Epoch, ...]
     feed: FeedFacts | None = None
     privacy: PrivacyFacts | None = None
+    transfer: TransferFacts | None = None
     report: str | None = None  # report.html; none in results of before there was one
 
 

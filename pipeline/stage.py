@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from pipeline import attempt as attempts
@@ -34,6 +35,7 @@ class Request:
     force: bool = False
     resume_from: str | None = None  # id of another run of the recipe, whose unfinished training is gone on from
     allow_changed: bool = False  # go on from checkpoints that another configuration or other data has made
+    registered: Callable[[Run, str], Path] | None = None  # train folder of name@alias or name/version; the registry is another stage's
     watch: Callable[[dict[str, Any]], None] | None = None  # hears every event of a training's ranks; what it raises ends them
 
 
@@ -69,7 +71,7 @@ def run_stage(
         inputs: the stages that were read.
         work: fills `attempt.files` and returns the facts; any error leaves what was published as it was.
     """
-    key = digest_of({"stage": stage, "sections": sections, "inputs": {name: found.manifest.digest for name, found in inputs.items()}})
+    key = key_of(stage, sections, inputs)
     if not request.force and (known := attempts.find(request.run, stage, key)):
         return _reuse(request, stage, known)
     attempt = attempts.begin(request.run.stage(stage))
@@ -82,6 +84,11 @@ def run_stage(
             for log in sorted(path for path in attempt.log.iterdir() if path.stat().st_size):
                 request.console.note(f"log  {log}")
         raise
+
+
+def key_of(stage: Stage, sections: Mapping[str, Any], inputs: Mapping[str, Found]) -> str:
+    """The digest of everything that decides a stage's result."""
+    return digest_of({"stage": stage, "sections": sections, "inputs": {name: found.manifest.digest for name, found in inputs.items()}})
 
 
 def upstream(request: Request, stage: Stage) -> Found:

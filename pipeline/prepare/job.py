@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline import origin as origins
 from pipeline.attempt import Attempt
 from pipeline.config import Recipe
 from pipeline.console import quiet
@@ -20,7 +21,7 @@ from pipeline.prepare.layout import FilePlan, plan_files
 from pipeline.prepare.secrets import identity
 from pipeline.prepare.sketch import to_json
 from pipeline.prepare.source import RawFiles, list_files, list_remote
-from pipeline.schema import SPLITS, Accounting, Prepared, ProtectionFacts, SplitFacts, SplitName
+from pipeline.schema import SPLITS, Accounting, OriginFacts, Prepared, ProtectionFacts, SplitFacts, SplitName
 from pipeline.sections.rules import CHANGING
 from pipeline.stage import Outcome, Request, Work, run_stage
 
@@ -68,6 +69,7 @@ def run(request: Request, spark: SparkSession | None = None) -> Outcome:
         InfrastructureError: Spark or the disk failed.
     """
     recipe = request.recipe
+    origin = origins.find(request)
     with ExitStack() as stack:
         if recipe.source.scheme is None:
             source = list_files(recipe.source, request.run.root)
@@ -80,10 +82,13 @@ def run(request: Request, spark: SparkSession | None = None) -> Outcome:
         inherited = before.bounds_for(recipe)
         sections = {**recipe.section(*SECTIONS), "listing": source.digest, "layout": LAYOUT, "bounds": inherited}
         sections["protection"] = identity(recipe.privacy)
-        return run_stage(request, "prepare", sections, {}, partial(prepare, request, source, before, spark))
+        sections |= {"origin": origin.train_digest} if origin else {}
+        return run_stage(request, "prepare", sections, {}, partial(prepare, request, source, before, origin, spark))
 
 
-def prepare(request: Request, source: RawFiles, before: Baseline, given: SparkSession | None, attempt: Attempt) -> Work:
+def prepare(
+    request: Request, source: RawFiles, before: Baseline, origin: OriginFacts | None, given: SparkSession | None, attempt: Attempt
+) -> Work:
     from pipeline.prepare.session import session_for, shown
 
     recipe = request.recipe
@@ -92,14 +97,16 @@ def prepare(request: Request, source: RawFiles, before: Baseline, given: SparkSe
         meter(0, f"starting Spark for {len(source.uris)} files")
         try:
             with quiet(attempt.log / "spark.log"), opened as spark, shown(spark, meter, "reading, cleaning, writing"):
-                return prepare_rows(request, spark, source, before, attempt)
+                return prepare_rows(request, spark, source, before, origin, attempt)
         finally:
             shutil.rmtree(attempt.work, ignore_errors=True)
 
 
-def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before: Baseline, attempt: Attempt) -> Work:
+def prepare_rows(
+    request: Request, spark: SparkSession, source: RawFiles, before: Baseline, origin: OriginFacts | None, attempt: Attempt
+) -> Work:
     """Every step on Spark. The source is read once for staging, and once before for each group of rules that needs statistics."""
-    from pipeline.prepare import audit, fit, media_sheet, report, staging, write
+    from pipeline.prepare import audit, carry, fit, media_sheet, report, staging, write
     from pipeline.prepare.interactions import fit as pairs
     from pipeline.prepare.interactions.stage import interaction_layout, stage_interactions
     from pipeline.prepare.task_files import quarantine_path
@@ -132,6 +139,8 @@ def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before
         packing, fitted = pairs.fit_interactions(spark, recipe, taken, tally, work, files)
     else:
         packing, fitted = fit.fit(spark, recipe, layout, tally, classes, work)
+    if origin:
+        packing, fitted = carry.take_along(packing, fitted, origins.open_noted(origin, request.run.root), recipe, tally, work)
     written = write.write_files(spark, plan(recipe, tally, packing), packing, work=work, files=files)
     splits = {name: split_facts(tally, name, rows_of(written, name)) for name in SPLITS}
     prepared = Prepared(
@@ -147,6 +156,7 @@ def prepare_rows(request: Request, spark: SparkSession, source: RawFiles, before
         split_bounds=bounds,
         inherited_bounds=before.bounds_for(recipe),
         listing=source.digest,
+        origin=origin,
         **fitted,
     )
     statistics = {name: to_json(sketch) for name, sketch in sorted(tally.sketches.items())}

@@ -73,8 +73,10 @@ def compile_model(model: keras.Model, recipe: Recipe, facts: Prepared, optimizer
 
 
 def vary_random_numbers(model: keras.Model, world: World) -> None:
-    """Other dropout on every rank. Checkpoints hold rank 0's state, so a resumed rank takes the same distance from it again."""
-    for layer in model._flatten_layers():
-        generator = getattr(layer, "seed_generator", None)
-        if generator is not None and world.rank:
-            generator.state.assign(generator.state + np.asarray([world.rank, 0], generator.state.dtype))
+    """Other dropout on every rank: from the same state of all layers' generators, rank r's seeds move on by r. Once, after each restore.
+
+    Checkpoints hold rank 0's state, which every rank has again when it resumes, so it takes the same distance from it as before.
+    """
+    for variable in model.variables:
+        if world.rank and variable.path.endswith("seed_generator_state"):
+            variable.assign(variable.value + np.asarray([world.rank, 0], variable.dtype))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline import model_arguments
+from pipeline import origin as origins
 from pipeline.attempt import Attempt, Found
 from pipeline.config import Recipe
 from pipeline.console import Meter
@@ -17,13 +19,15 @@ from pipeline.errors import DataError
 from pipeline.feed.plan import Plan
 from pipeline.manifest import sha256_of_file
 from pipeline.schema import Prepared, Trained, files_of
-from pipeline.stage import Outcome, Request, Work, run_stage, upstream
+from pipeline.schema import prepared as facts_of
+from pipeline.stage import Outcome, Request, Work, key_of, run_stage, upstream
 from pipeline.train import accounting
 from pipeline.train.elastic import launch_elastic
 from pipeline.train.events import Event
 from pipeline.train.feed_facts import budget_of, feed_facts
 from pipeline.train.launch import Report, launch
-from pipeline.train.rank_spec import Spec
+from pipeline.train.mlflow_news import mlflow_news
+from pipeline.train.rank_spec import OriginModel, Spec
 from pipeline.train.resume import checkpoint_folder
 
 REPORT = "report.html"
@@ -56,6 +60,7 @@ def open_checkpoints(request: Request, root: Path, made_by: dict[str, Any], plan
 def key_sections(recipe: Recipe) -> dict[str, Any]:
     """Everything but the prepared data that decides the model. Of the feed that is what it changes, not its limits."""
     changes = {"feed_augment": recipe.feed.augment.model_dump(mode="json")} if recipe.feed.augment.operations else {}
+    changes |= recipe.section("transfer") if recipe.transfer is not None else {}
     return {**recipe.section("task", "model", "train"), **changes, "code": model_digest(recipe)}
 
 
@@ -80,17 +85,18 @@ def step_plan(request: Request, prepared: Found) -> Plan:
 
 
 def train(request: Request, prepared: Found, plan: Plan, checkpoints: Callable[[], Path], attempt: Attempt) -> Work:
-    settings = request.recipe.train
+    settings, folder = request.recipe.train, checkpoints()
     spec = attempt.folder / "spec.json"
     Spec(
         recipe=request.recipe.resolved(),
         prepared=str(prepared.folder.resolve()),
         prepared_digest=prepared.manifest.digest,
-        checkpoints=str(checkpoints().resolve()),
+        checkpoints=str(folder.resolve()),
         output=str(attempt.files.resolve()),
         folder=str(request.recipe.folder),
+        origin=origin_of(request.recipe, prepared),
     ).write(spec)
-    with request.console.meter("train", settings.epochs * plan.num_steps) as meter:
+    with request.console.meter("train", settings.epochs * plan.num_steps) as meter, news(request, prepared, folder, attempt) as hear:
         meter(0, f"starting {settings.ranks} ranks of {plan.num_steps} steps an epoch")
         run_ranks = launch_elastic if request.recipe.launch.elastic is not None else launch
         seen = run_ranks(
@@ -98,7 +104,7 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Callable[[
             settings.ranks,
             logs=attempt.log,
             stall_timeout_s=settings.stall_timeout_s,
-            on_event=partial(show, request, meter),
+            on_event=partial(show, request, meter, hear),
             settings=request.recipe.launch,
         )
     for line in remarks(seen):
@@ -118,6 +124,21 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Callable[[
     )
     write_report(request, prepared, trained, attempt)
     return Work(trained.model_dump(mode="json"))
+
+
+def origin_of(recipe: Recipe, data: Found) -> OriginModel | None:
+    """The verified model that ranks start from.
+
+    Raises:
+        DataError: it is gone or damaged, its inputs were made otherwise, or the data was prepared for none.
+    """
+    if recipe.transfer is None:
+        return None
+    origin = origins.of(data)
+    if origin is None:
+        raise DataError(f"{data.folder} was prepared for a training that starts from nothing. Run `pipeline prepare RECIPE` again.")
+    origins.refuse_other_inputs(origin.facts, facts_of(data.manifest))
+    return OriginModel(str(origin.model.resolve()), origin.model_sha256, origin.facts.model_dump(mode="json"))
 
 
 def write_report(request: Request, prepared: Found, trained: Trained, attempt: Attempt) -> None:
@@ -140,8 +161,17 @@ def remarks(seen: Report) -> list[str]:
     ]
 
 
-def show(request: Request, meter: Meter, event: Event) -> None:
+def news(request: Request, prepared: Found, folder: Path, attempt: Attempt) -> AbstractContextManager[Callable[[Event], None]]:
+    """What MLflow hears of a training, where the recipe asks for it; a search's trials are in the search's own record."""
+    if not request.recipe.train.callbacks.mlflow or request.watch is not None:
+        return nullcontext(lambda event: None)
+    key = key_of("train", key_sections(request.recipe), {"prepare": prepared})
+    return mlflow_news(request, key, attempt.log, is_anew=not any(folder.glob("step-*")))
+
+
+def show(request: Request, meter: Meter, hear: Callable[[Event], None], event: Event) -> None:
     """A rank's event, for a person and for whoever watches."""
+    hear(event)
     if request.watch is not None:
         request.watch(event)
     if "warning" in event:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from pipeline.schema import Prepared, prepared
 from pipeline.sections.training import Train
 from pipeline.train import checkpoint as checkpoints
 from pipeline.train import privacy
+from pipeline.train import transfer as transfers
 from pipeline.train.build import build_model, compile_model, vary_random_numbers
 from pipeline.train.callbacks import Checkpoints, ExactMetrics, News, OneTraining, Progress, RankZeroDecides
 from pipeline.train.checkpoint import Checkpoint
@@ -41,7 +42,7 @@ from pipeline.train.normalisation import synchronise
 from pipeline.train.objective import make_optimizer
 from pipeline.train.pace import Pace
 from pipeline.train.pulse import Alive, Pulse, StopsTogether, saving
-from pipeline.train.rank_spec import Spec
+from pipeline.train.rank_spec import OriginModel, Spec
 from pipeline.train.watch import (
     CsvHistory,
     MovingAverage,
@@ -92,7 +93,7 @@ def train(spec: Spec, world: World, stop: StopRequest) -> None:
     make_deterministic(recipe.train.seed)
     keras.mixed_precision.set_global_policy(POLICIES[recipe.train.precision])
     reader = SplitReader.open(found, "train")
-    training = begin(recipe, prepared(found.manifest), reader, world, Path(spec.checkpoints))
+    training = begin(recipe, prepared(found.manifest), reader, world, Path(spec.checkpoints), spec.origin)
     mark("model built", world.rank)
     feed = make_feed(training, reader)
     validation = evaluation_dataset(found, "validation", recipe.train.global_batch, rank=world.rank, size=world.size)
@@ -113,6 +114,7 @@ class Training:
     resumed: Checkpoint | None
     stopping: keras.callbacks.EarlyStopping | None
     history: list[dict[str, Any]]  # grows by an entry an epoch
+    transfer: transfers.Plan | None = None
 
 
 def open_prepared(folder: Path, digest: str) -> Found:
@@ -132,7 +134,7 @@ def make_deterministic(seed: int) -> None:
             getattr(tf.config.threading, f"set_{threads}_op_parallelism_threads")(int(limit))
 
 
-def begin(recipe: Recipe, facts: Prepared, reader: SplitReader, world: World, folder: Path) -> Training:
+def begin(recipe: Recipe, facts: Prepared, reader: SplitReader, world: World, folder: Path, origin: OriginModel | None = None) -> Training:
     """A compiled model at the newest checkpoint in `folder`, or at its start. Collective."""
     settings = recipe.train
     plan = Plan(reader.rows_per_file, settings.global_batch, settings.lanes, settings.seed)
@@ -146,10 +148,21 @@ def begin(recipe: Recipe, facts: Prepared, reader: SplitReader, world: World, fo
     compile_model(model, recipe, facts, optimizer, plan.num_steps)
     if settings.privacy is not None:
         privacy.make_private(model, settings.privacy)
-    resumed = restore(folder, model, world)
-    vary_random_numbers(model, world)
+    transfer = plan_transfer(model, recipe, facts, origin)
+    resumed = restore(folder, model, world, partial(start_from, model, origin, transfer))
     history = list(resumed.history) if resumed else []
-    return Training(recipe, facts, world, plan, model, resumed, make_stopping(settings), history)
+    return Training(recipe, facts, world, plan, model, resumed, make_stopping(settings), history, transfer)
+
+
+def plan_transfer(model: keras.Model, recipe: Recipe, facts: Prepared, origin: OriginModel | None) -> transfers.Plan | None:
+    if origin is None or recipe.transfer is None:
+        return None
+    return transfers.make_plan(model, recipe.transfer, Prepared.model_validate(origin.facts), facts)
+
+
+def start_from(model: keras.Model, origin: OriginModel | None, transfer: transfers.Plan | None) -> None:
+    if origin is not None and transfer is not None:
+        transfers.copy_weights(model, Path(origin.path), origin.sha256, transfer.anew)
 
 
 def make_stopping(settings: Train) -> keras.callbacks.EarlyStopping | None:
@@ -160,8 +173,8 @@ def make_stopping(settings: Train) -> keras.callbacks.EarlyStopping | None:
     return keras.callbacks.EarlyStopping(metric, patience=patience, mode=best_is(metric), restore_best_weights=True)
 
 
-def restore(folder: Path, model: keras.Model, world: World) -> Checkpoint | None:
-    """The newest whole checkpoint's weights and optimizer, on every rank; else rank 0's fresh ones."""
+def restore(folder: Path, model: keras.Model, world: World, start: Callable[[], None]) -> Checkpoint | None:
+    """The newest whole checkpoint's weights and optimizer, on every rank, else rank 0's after `start`; random numbers differ by rank."""
     found, warnings = checkpoints.newest(folder)
     for warning in warnings:
         tell({"warning": warning}) if world.rank == 0 else None
@@ -175,16 +188,11 @@ def restore(folder: Path, model: keras.Model, world: World) -> Checkpoint | None
     if found is not None:
         for variable, value in zip(variables, [*found.arrays["model"], *found.arrays["optimizer"]], strict=True):
             variable.assign(value)
+    elif world.rank == 0:
+        start()
     world.share_variables(variables)
-    offset_random_seeds(model, world.rank)
+    vary_random_numbers(model, world)
     return found
-
-
-def offset_random_seeds(model: keras.Model, rank: int) -> None:
-    """Other dropout masks on every rank; rank 0's seeds are those that checkpoints hold."""
-    for variable in model.variables:
-        if variable.path.endswith("seed_generator_state"):
-            variable.assign(variable.numpy() + np.asarray([rank, 0], variable.dtype))
 
 
 def make_feed(training: Training, reader: SplitReader) -> TrainingFeed:
@@ -203,11 +211,13 @@ def make_callbacks(
     plan = training.plan
     progress = Progress(plan.num_steps, training.resumed)
     before, after = make_watchers(training.recipe, world, output, history)
+    stages = [transfers.Stages(training.transfer, settings)] if training.transfer is not None else []
     average = [MovingAverage()] if settings.optimizer.ema is not None else []
     saver = Checkpoints(world, folder, progress, settings.checkpoint_steps, stopping, before, history)
     saver.resumed, saver.keep = training.resumed, settings.checkpoints.keep
     saving(saver)
     order = [
+        *stages,
         progress,
         Pulse(world, progress, partial(mark, rank=world.rank)),
         *average,
@@ -278,6 +288,8 @@ def save_model(training: Training, output: Path) -> None:
         "weight_digest": digest.hexdigest(),
         "history": history,
     }
+    if training.transfer is not None and (started := training.transfer.facts(training.facts)):
+        record["transfer"] = started.model_dump(mode="json")
     (output / "history.json").write_text(json.dumps(record, indent=1))
 
 

@@ -15,6 +15,7 @@ from pipeline import model_arguments
 from pipeline.attempt import Found
 from pipeline.config import Recipe
 from pipeline.errors import ConfigError
+from pipeline.train.job import origin_of
 from pipeline.train.launch import launch
 from pipeline.train.rank_spec import Spec
 
@@ -110,6 +111,7 @@ def train(recipe: Recipe, prepared: Found, folder: Path, code: Path) -> Path:
         checkpoints=str(folder / "checkpoints"),
         output=str(output),
         folder=str(code),
+        origin=origin_of(recipe, prepared),
     ).write(spec)
     settings = recipe.train
     command = ["-m", "pipeline.train.rank", str(spec)]

@@ -94,13 +94,14 @@ def best_is(metric: str) -> str:
 
 
 class SameWeights(Callback):
-    """After every epoch: all ranks hold the same bits. Collective."""
+    """After every epoch: all ranks hold the same bits, and they are numbers. Collective."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
         self.world = world
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        refuse_unusable(self.model, epoch)
         mine = np.frombuffer(weight_digest(self.model), np.int64)
         differs = not np.array_equal(mine, self.world.from_rank_0(mine))
         (num_differing,) = self.world.sum([np.asarray([differs], np.float32)])
@@ -111,6 +112,16 @@ class SameWeights(Callback):
                 "Expected the same bits: every update is made of the same sums. A model or callback that draws random numbers or changes "
                 "weights by itself does this; `pipeline verify RECIPE` shows where."
             )
+
+
+def refuse_unusable(model: keras.Model, epoch: int) -> None:
+    """Raises DataError for weights that are no numbers. The loss need not show them: ReLU makes 0 of NaN on some processors."""
+    unusable = [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
+    if unusable:
+        raise DataError(
+            f"Epoch {epoch + 1} ended with weights that are no numbers: {', '.join(unusable[:8])}. All ranks stop; the last checkpoint is "
+            "from before. Lower train.optimizer.learning_rate, set train.optimizer.clip_norm, or use precision: float16 or float32."
+        )
 
 
 def weight_digest(model: keras.Model) -> bytes:
@@ -138,15 +149,15 @@ class MovingAverage(Callback):
         model.optimizer.finalize_variable_values = lambda variables: None
 
     def take_average(self) -> None:
-        averages = inner(self.model.optimizer)._model_variables_moving_average
-        self.raw = [variable.numpy() for variable in self.model.trainable_variables]
-        if not int(inner(self.model.optimizer)._iterations):
+        optimizer = inner(self.model.optimizer)
+        self.raw = [variable.numpy() for variable in optimizer._trainable_variables]  # of all, frozen ones too
+        if not int(optimizer._iterations):
             return  # no step yet: there is no average either
-        for variable, average in zip(self.model.trainable_variables, averages, strict=True):
+        for variable, average in zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True):
             variable.assign(average)
 
     def give_back(self) -> None:
-        for variable, value in zip(self.model.trainable_variables, self.raw, strict=True):
+        for variable, value in zip(inner(self.model.optimizer)._trainable_variables, self.raw, strict=True):
             variable.assign(value)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

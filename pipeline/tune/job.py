@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ class Asked:
     root: Path
     overrides: tuple[str, ...] = ()
     workers: int = 1
+    registered: Callable[[Run, str], Path] | None = None  # as stage.Request's
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def open_search(asked: Asked, console: Console) -> Search:
             "tune:\n  parameters: {train.optimizer.learning_rate: {low: 0.0001, high: 0.1, log: true}}\n  trials: 20"
         )
     run = Run(Path(os.path.abspath(asked.root)), recipe.name, run_id(recipe.digest, None))
-    prepared = prepare_job.run(Request(recipe, run, console)).found
+    prepared = prepare_job.run(Request(recipe, run, console, registered=asked.registered)).found
 
     from pipeline.tune.slots import open_study
     from pipeline.tune.storage import known_failures, open_storage

@@ -22,7 +22,7 @@ LIGHT = {
     "model_facts",
     "private_training_checks",
     "recipe_checks",
-    *(f"recipe_checks_{name}" for name in ("interactions", "privacy", "series", "text")),
+    *(f"recipe_checks_{name}" for name in ("interactions", "privacy", "series", "text", "transfer")),
     "recipe_file",
     "schema",
     "sections",

@@ -36,9 +36,9 @@ def train(finished: FinishedRun, root: Path, *overrides: str) -> tuple[Trained, 
     return Trained.model_validate(manifest["facts"]), folder / manifest["attempt"] / "model.keras"
 
 
-def link_prepared(finished: FinishedRun, root: Path, overrides: tuple[str, ...] = ()) -> Run:
-    """The run that `overrides` name, with `finished`'s prepared data."""
-    recipe = config.load(finished.path, overrides)
+def link_prepared(finished: FinishedRun, root: Path, overrides: tuple[str, ...] = (), *, other: Path | None = None) -> Run:
+    """The run that `overrides` name, of another recipe if one is given, with `finished`'s prepared data."""
+    recipe = config.load(other or finished.path, overrides)
     run = Run(root, recipe.name, run_id(recipe.digest, None))
     run.folder.mkdir(parents=True, exist_ok=True)
     if not run.stage("prepare").exists():
@@ -144,6 +144,25 @@ def test_a_rank_killed_within_an_epoch_ends_the_job_and_the_next_one_goes_on_to_
     assert resumed.weight_digest == undisturbed.weight_digest
     for ours, theirs in zip(resumed.history, undisturbed.history, strict=True):  # the sums of the resumed epoch were added in another order
         assert ours.metrics == pytest.approx(theirs.metrics, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_with_dropout_too_a_killed_training_goes_on_to_the_weights_of_an_undisturbed_one(iris_run, tmp_path):
+    overrides = (
+        "model.dropout=0.3",
+        "train.epochs=8",
+        "train.early_stopping=null",
+        "train.checkpoint_steps=2",
+        "train.steps_per_execution=1",
+    )
+    undisturbed, _ = train(iris_run, tmp_path / "whole", *overrides)
+    process, checkpoints = start_training(iris_run, tmp_path / "cut", *overrides)
+    wait_for(reached(checkpoints, 22), process)
+    os.kill(ranks_of(process.pid)[1], signal.SIGKILL)
+    process.communicate(timeout=120)
+    resumed, _ = train(iris_run, tmp_path / "cut", *overrides)
+    assert resumed.resumed_from is not None
+    assert resumed.weight_digest == undisturbed.weight_digest
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from pipeline.train.callbacks import OneTraining, Progress
 from pipeline.train.horovod import World
 from pipeline.train.normalisation import synchronise
 from pipeline.train.objective import make_optimizer
+from pipeline.train.rank import restore
 from pipeline.train.watch import (
     CsvHistory,
     MovingAverage,
@@ -210,6 +211,17 @@ def test_ranks_drop_other_units():
         vary_random_numbers(model, World(rank, 2))
         drawn.append(np.asarray(model(np.ones((1, 100), np.float32), training=True)))
     assert not np.array_equal(*drawn)
+
+
+def test_a_restored_rank_takes_its_distance_from_rank_0_once(tmp_path):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Dropout(0.5, seed=3)(inputs)))
+    model.compile(keras.optimizers.SGD(), "mse")
+    model.optimizer.build(model.trainable_variables)
+    (generator,) = [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
+    before = generator.numpy()
+    assert restore(tmp_path, model, World(3, 4), lambda: None) is None
+    np.testing.assert_array_equal(generator.numpy(), before + np.asarray([3, 0], before.dtype))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,121 @@
+"""Trainings that start from a model: whole commands, two real ranks, real digits and irises."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from pipeline import config
+from pipeline.paths import Run, run_id
+from pipeline.schema import Evaluated, Trained
+from tests.conftest import PROJECT, FinishedRun, pipeline
+from tests.train.test_ranks import ranks_of, reached, start_training, wait_for
+
+pytestmark = pytest.mark.e2e
+
+EPOCHS = 6
+SEEDS = (1, 2, 3)
+STAGES = [{"epoch": 4, "layers": ["hidden_0"], "learning_rate": 0.002}]
+
+
+def recipe_from(iris: FinishedRun, folder: Path) -> FinishedRun:
+    """A recipe that starts from the finished irises' model, with its data prepared. Two of three species, so the head starts anew."""
+    values = yaml.safe_load(iris.path.read_text())
+    values["name"] = "fewer"
+    values["clean"] = {"max_dropped": 0.5, "rules": [{"keep_values": {"column": "species", "values": ["versicolor", "virginica"]}}]}
+    values["transfer"] = {"source": str(iris.run.folder), "freeze": ["hidden_*"], "unfreeze": STAGES}
+    values["train"] |= {"epochs": EPOCHS, "global_batch": 8, "early_stopping": None, "checkpoint_steps": 2, "steps_per_execution": 1}
+    path = folder / "fewer.yaml"
+    path.write_text(yaml.safe_dump(values))
+    command = pipeline("prepare", path, root=folder)
+    assert command.code == 0, command.err
+    recipe = config.load(path)
+    return FinishedRun(folder, recipe, path, command)
+
+
+def trained(command: Any) -> tuple[Trained, keras.Model]:
+    assert command.code == 0, command.err
+    folder = Path(json.loads(command.out)["folder"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    facts = Trained.model_validate(manifest["facts"])
+    return facts, keras.saving.load_model(folder / manifest["attempt"] / facts.model, compile=False)
+
+
+def kernel(model: keras.Model, layer: str) -> np.ndarray:
+    return np.asarray(model.get_layer(layer).kernel)
+
+
+def test_a_training_starts_from_a_model_with_its_scalers_and_frozen_layers_keep_its_bits(iris_run, tmp_path):
+    here = recipe_from(iris_run, tmp_path)
+    theirs = json.loads((iris_run.run.stage("prepare") / "manifest.json").read_text())["facts"]
+    ours = json.loads((here.run.stage("prepare") / "manifest.json").read_text())["facts"]
+    assert ours["scalers"] == theirs["scalers"] and ours["origin"]["run_id"] == iris_run.run.run_id
+    facts, model = trained(pipeline("train", here.path, "--set", "transfer.unfreeze=[]", "--json", root=tmp_path))
+    manifest = json.loads((iris_run.run.stage("train") / "manifest.json").read_text())
+    origin = keras.saving.load_model(iris_run.run.stage("train") / manifest["attempt"] / "model.keras", compile=False)
+    np.testing.assert_array_equal(kernel(model, "hidden_0"), kernel(origin, "hidden_0"))
+    assert model.output_shape == (None, 2)
+    assert facts.transfer is not None and facts.transfer.origin.train_digest == theirs_digest(iris_run)
+    assert (facts.transfer.new_layers, facts.transfer.frozen) == (("outputs",), ((1, ("hidden_0",)),))
+    page = next(here.root.glob("fewer/*/train/attempt-*/files/report.html")).read_text()
+    assert "hidden_0" in page and iris_run.run.run_id in page
+
+
+def theirs_digest(finished: FinishedRun) -> str:
+    from pipeline.attempt import read_published
+
+    found = read_published(finished.run.stage("train"))
+    assert found is not None
+    return found.digest
+
+
+@pytest.mark.slow
+def test_killed_while_layers_thaw_it_goes_on_to_the_same_weights_on_one_rank_as_on_two(iris_run, tmp_path):
+    here = recipe_from(iris_run, tmp_path)
+    undisturbed, whole = trained(pipeline("train", here.path, "--json", root=tmp_path))
+    alone, single = trained(pipeline("train", here.path, "--set", "train.ranks=1", "--json", root=tmp_path))
+    for left, right in zip(whole.get_weights(), single.get_weights(), strict=True):
+        np.testing.assert_allclose(left, right, rtol=2e-3, atol=2e-4)
+    again = tmp_path / "again"
+    again.mkdir()
+    process, checkpoints = start_training(here, again)
+    wait_for(reached(checkpoints, 3 * undisturbed.steps_per_epoch + 2), process)  # within the epoch that thaws
+    os.kill(ranks_of(process.pid)[1], signal.SIGKILL)
+    process.communicate(timeout=120)
+    resumed, _ = trained(pipeline("train", here.path, "--json", root=again))
+    assert resumed.resumed_from is not None and resumed.weight_digest == undisturbed.weight_digest
+    assert [epoch.metrics["learning_rate"] for epoch in resumed.history] == pytest.approx([0.01] * 3 + [0.002] * 3)
+
+
+def evaluated(path: Path, root: Path, overrides: list[str]) -> float:
+    """Test accuracy of a run of every stage but the gate."""
+    sets = [part for override in overrides for part in ("--set", override)]
+    for stage in ("prepare", "train", "evaluate"):
+        command = pipeline(stage, path, *sets, root=root)
+        assert command.code == 0, command.err
+    recipe = config.load(path, overrides)
+    manifest = json.loads((Run(root, recipe.name, run_id(recipe.digest, None)).stage("evaluate") / "manifest.json").read_text())
+    return Evaluated.model_validate(manifest["facts"]).metrics["accuracy"].value
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_few_digits_are_learnt_better_from_a_network_that_knows_others_than_from_scratch(tmp_path):
+    command = pipeline("run", PROJECT / "conf" / "digits_low.yaml", root=tmp_path)
+    assert command.code == 0, command.err
+    path = PROJECT / "conf" / "digits_transfer.yaml"
+    gained = []
+    for seed in SEEDS:
+        with_transfer = evaluated(path, tmp_path, [f"train.seed={seed}"])
+        gained.append(with_transfer - evaluated(path, tmp_path, [f"train.seed={seed}", "transfer=null"]))
+    assert min(gained) > 0 and statistics.mean(gained) > 0.01, gained
+    assert pipeline("register", path, "--set", f"train.seed={SEEDS[0]}", root=tmp_path).code == 0
