@@ -32,9 +32,10 @@ def told(epoch: int) -> dict[str, Any]:
 
 
 def runs(request: Request) -> list[Any]:
-    client = store.connect(request.run)
-    experiment = client.get_experiment_by_name(request.run.recipe)
-    return client.search_runs([experiment.experiment_id]) if experiment else []
+    with store.exclusively(request.run.root):  # whoever is first makes the tables
+        client = store.connect(request.run)
+        experiment = client.get_experiment_by_name(request.run.recipe)
+        return client.search_runs([experiment.experiment_id]) if experiment else []
 
 
 def losses(request: Request, run_id: str) -> list[tuple[int, float]]:
