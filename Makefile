@@ -14,7 +14,7 @@ PORT ?=
 
 WORK := .venv/.ready-$(DEVICE)
 AIRFLOW := .venv-airflow/.ready
-SETUP := uv.lock pyproject.toml .python-version scripts/setup.py scripts/system_packages.py scripts/horovod_wheel.py scripts/uv.txt
+SETUP := uv.lock pyproject.toml .python-version scripts/setup.py scripts/system_packages.py scripts/horovod_wheel.py $(wildcard scripts/horovod_include/*.h) scripts/uv.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all check fix airflow ui bench doctor setup clean

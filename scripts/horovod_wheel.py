@@ -4,7 +4,7 @@
     .venv/bin/python scripts/horovod_wheel.py --gpu      # GPU nodes: NCCL (CUDA and NCCL headers must be installed)
     .venv/bin/python scripts/horovod_wheel.py --rebuild  # whatever is kept or installed
 
-The wheel is kept in $XDG_CACHE_HOME/longhaul/horovod/<key>/, where the key names Python, TensorFlow and Horovod,
+The wheel is kept in $XDG_CACHE_HOME/longhaul/horovod/<key>/, where the key names Python, TensorFlow, Horovod and our headers,
 so a new checkout on the same machine does not build again. Deleting that folder is always safe.
 """
 
@@ -25,6 +25,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+HEADERS = ROOT / "scripts" / "horovod_include"
 STAMP = "longhaul-build"  # a file in the installed distribution's folder: the key that it was built for
 
 
@@ -59,7 +60,15 @@ def locked_sdist() -> tuple[str, str]:
 def build_key(version: str, gpu: bool) -> str:
     tensorflow = metadata.version("tensorflow" if gpu else "tensorflow-cpu")
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    return f"horovod-{version}-tf{tensorflow}-{python}-{'nccl' if gpu else 'gloo'}-{platform.machine()}"
+    return f"horovod-{version}-tf{tensorflow}-{python}-{'nccl' if gpu else 'gloo'}-{platform.machine()}-{headers_digest()}"
+
+
+def headers_digest() -> str:
+    """Of what is compiled in of ours."""
+    digest = hashlib.sha256()
+    for path in sorted(HEADERS.rglob("*.h")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def installed_key() -> str | None:
@@ -99,16 +108,16 @@ def build_wheel(version: str, digest: str, kept: Path, gpu: bool) -> Path:
 
 
 def build_environment(gpu: bool) -> dict[str, str]:
-    """Only include paths differ from Horovod's documented build: TensorFlow 2.19 moved a header, two are bundled elsewhere."""
+    """As Horovod documents it but for headers: TensorFlow 2.19 moved one, two are bundled elsewhere, and ours binds one interface."""
     headers = Path(sysconfig.get_path("purelib")) / "tensorflow" / "include"
     includes = [
         headers / "external" / "highwayhash",
         headers / "external" / "farmhash_archive" / "src",
-        ROOT / "scripts" / "horovod_include",
+        HEADERS,
     ]
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "CXXFLAGS": " ".join(["-w", "-g0", *(f"-I{path}" for path in includes)]),
+        "CXXFLAGS": " ".join(["-w", "-g0", *(f"-I{path}" for path in includes), f"-include {HEADERS / 'named_interface.h'}"]),
         "MAKEFLAGS": f"-j{num_compilers()}",
         "HOROVOD_WITH_TENSORFLOW": "1",
         "HOROVOD_WITHOUT_PYTORCH": "1",

@@ -16,7 +16,7 @@ USES = {"train": {"feed"}, "evaluate": {"feed"}, "tune": {"prepare", "train"}}  
 OWNERS = {  # library -> where it may be imported, as prefixes of module names
     "pyspark": ("pipeline.prepare", "pipeline.train.ranks_in_spark"),
     "petastorm": ("pipeline.feed.reader",),
-    "horovod": ("pipeline.train.horovod", "pipeline.train.rendezvous", "pipeline.train.ranks_in_spark"),
+    "horovod": ("pipeline.train.horovod", "pipeline.train.rendezvous", "pipeline.train.ranks_in_spark", "pipeline.train.spark_servers"),
     "mlflow": ("pipeline.register.store",),
     "airflow": ("dags",),
     "optuna": ("pipeline.tune",),

@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline.errors import LonghaulError
 from pipeline.train.ranks_here import RanksHere
-from pipeline.train.rendezvous import check_own_name, pick_interface
+from pipeline.train.rendezvous import pick_interface
 
 
 def main() -> int:
@@ -70,8 +70,6 @@ def attend(ranks: RanksHere, silence_s: float) -> int:
 def bind(interfaces: list[str]) -> dict[str, str]:
     """Horovod and NCCL use this network and no other."""
     name = pick_interface(interfaces) if interfaces else "lo"
-    if name != "lo":
-        check_own_name(name)
     return {"HOROVOD_GLOO_IFACE": name, "NCCL_SOCKET_IFNAME": name}
 
 

@@ -21,7 +21,7 @@ from pipeline.sections.launch import Launch
 from pipeline.train.events import Event
 from pipeline.train.ranks_here import RanksHere
 from pipeline.train.ranks_over_ssh import RanksOverSsh
-from pipeline.train.rendezvous import LOOPBACK, address_of, pick_interface, rendezvous
+from pipeline.train.rendezvous import LOOPBACK, address_of, check_horovod, pick_interface, rendezvous
 from pipeline.train.verdict import Beat, Stall, Watchdog
 
 __all__ = ["Event", "Report", "launch"]
@@ -102,6 +102,8 @@ def launch(
 
 def start(stack: ExitStack, arguments: Sequence[str], size: int, logs: Path, stall_timeout_s: int, settings: Launch) -> Crew:
     """The ranks, and what they need for as long as `stack` is open; they are ended with it."""
+    if size > 1 or settings.spark or settings.hosts:
+        check_horovod()
     shared = limits(stall_timeout_s) | ({"HOROVOD_AUTOTUNE": "1"} if settings.autotune else {})
     crew: Crew
     if settings.spark:

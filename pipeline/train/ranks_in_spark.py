@@ -14,11 +14,15 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import InfrastructureError
 from pipeline.train.events import EVENTS_FD, EVENTS_FILE, Event
 from pipeline.train.heartbeat import STOP_FILE
 from pipeline.train.ranks_here import thread_limits
+from pipeline.train.ranks_over_ssh import passed_on
+from pipeline.train.rendezvous import pick_interface
+from pipeline.train.spark_servers import guarded
 
 LOOK_S = 0.5  # between two looks at a file
 END = "end"  # a file in the logs' folder: ranks are ended
@@ -31,7 +35,7 @@ class RanksInSpark:
     Args:
         arguments: after the interpreter.
         logs: a folder that all machines share.
-        interfaces: of the network between executors and driver; Horovod uses those that all have.
+        interfaces: of the network between executors and driver; all bind the first that the driver has.
         environment: of every rank, besides Horovod's.
     """
 
@@ -46,7 +50,8 @@ class RanksInSpark:
         self._over = threading.Event()
         for name in (END, STOP, *(f"events-{rank}.jsonl" for rank in range(size))):
             (self.logs / name).unlink(missing_ok=True)
-        self._thread = threading.Thread(target=self._run, args=(list(arguments), size, set(interfaces), dict(environment)), daemon=True)
+        about = (list(arguments), size, pick_interface(interfaces), {**passed_on(), **environment})
+        self._thread = threading.Thread(target=self._run, args=about, daemon=True)
         self._thread.start()
 
     def poll(self) -> list[int | None]:
@@ -97,28 +102,20 @@ class RanksInSpark:
             self._over.set()
             self._thread.join(30)
 
-    def _run(self, arguments: list[str], size: int, interfaces: set[str], environment: dict[str, str]) -> None:
-        import horovod.spark
-        from horovod.runner import gloo_run
-        from pyspark.sql import SparkSession
-
-        gloo_run.register_shutdown_event = lambda: self._over  # Horovod's takes over SIGTERM and Ctrl-C, which the command hears itself
+    def _run(self, arguments: list[str], size: int, interface: str, environment: dict[str, str]) -> None:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        builder = SparkSession.builder.appName("longhaul-train")
-        if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not under spark-submit
-            local = {"master": f"local[{size}]", "driver.host": "127.0.0.1", "driver.bindAddress": "127.0.0.1", "ui.enabled": "false"}
-            for key, value in local.items():
-                builder = builder.config(f"spark.{key}", value)
         try:
-            spark = builder.getOrCreate()
+            spark = make_session(size)
             try:
-                with (self.logs / "horovod.log").open("w") as log:
+                with (self.logs / "horovod.log").open("w") as log, guarded(interface, self._over):
+                    import horovod.spark
+
                     horovod.spark.run(
                         run_rank,
                         args=(arguments, str(self.logs), environment),
                         num_proc=size,
                         use_gloo=True,
-                        nics=interfaces or None,
+                        nics={interface},
                         env={**environment, "PATH": os.environ.get("PATH", "")},
                         stdout=log,
                         stderr=log,
@@ -128,6 +125,19 @@ class RanksInSpark:
                 spark.stop()
         except BaseException as error:  # noqa: BLE001  # told by `lost`
             self._error = error
+
+
+def make_session(size: int) -> Any:
+    """spark-submit's session, or one of this machine. A rank is no task to be run twice, at once or again."""
+    from pyspark.sql import SparkSession
+
+    settings = {"speculation": "false", "task.maxFailures": "1"}
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not under spark-submit
+        settings |= {"master": f"local[{size}]", "driver.host": "127.0.0.1", "driver.bindAddress": "127.0.0.1", "ui.enabled": "false"}
+    builder = SparkSession.builder.appName("longhaul-train")
+    for key, value in settings.items():
+        builder = builder.config(f"spark.{key}", value)
+    return builder.getOrCreate()
 
 
 def run_rank(arguments: list[str], logs: str, environment: dict[str, str]) -> int:

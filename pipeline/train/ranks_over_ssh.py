@@ -70,7 +70,7 @@ class RanksOverSsh:
                     "arguments": list(arguments),
                     "logs": str(logs.resolve()),
                     "worlds": [worlds[rank] for rank in ranks],
-                    "environment": {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)},
+                    "environment": passed_on(),
                     "interfaces": list(interfaces),
                     "silence_s": silence_s,
                 }
@@ -155,6 +155,11 @@ class RanksOverSsh:
         for place in self.places:
             with suppress(OSError, ValueError):  # its ssh is gone, which poll tells, or its pipe is full, because the network is down
                 os.write(place.agent.stdin.fileno(), word)  # type: ignore[union-attr]
+
+
+def passed_on() -> dict[str, str]:
+    """Of this machine's environment, what ranks elsewhere get."""
+    return {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
 
 
 def parse(line: bytes) -> Event | None:

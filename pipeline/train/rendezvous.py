@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, InfrastructureError
 
 LOOPBACK = "127.0.0.1"
 SIOCGIFADDR = 0x8915  # linux/sockios.h
@@ -34,10 +34,51 @@ def rendezvous(slots: Sequence[tuple[str, int]], address: str = LOOPBACK) -> Ite
     """
     from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
     from horovod.runner.gloo_run import create_run_env_vars, create_slot_env_vars
-    from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
+    from horovod.runner.http.http_server import RendezvousHTTPServer
     from horovod.runner.util.threads import in_thread
 
-    secret = secrets.token_hex(16)
+    secret = make_secret()
+    plan = get_host_assignments(parse_hosts(",".join(f"{host}:{count}" for host, count in slots)), sum(count for _, count in slots))
+    server: Any = RendezvousHTTPServer((address, 0), handler_for(secret), 0)
+    server.init(plan)
+    thread = in_thread(server.serve_forever)
+    port = server.server_address[1]
+    shared = create_run_env_vars(with_secret(address, port, secret), ["lo"], port)
+    try:
+        yield [{key: str(value) for key, value in {**shared, **create_slot_env_vars(slot)}.items()} for slot in plan]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def check_horovod() -> None:
+    """Before ranks are started that would need it.
+
+    Raises:
+        InfrastructureError: it is not installed, or does not load.
+    """
+    try:
+        import horovod.runner  # noqa: F401
+    except ImportError as error:
+        raise InfrastructureError(
+            f"Several ranks need Horovod, and it cannot be used here: {error}. `pipeline doctor` says what is wrong with it; "
+            "one rank trains without it: --set train.ranks=1."
+        ) from error
+
+
+def make_secret() -> str:
+    return secrets.token_hex(16)
+
+
+def with_secret(address: str, port: int, secret: str) -> str:
+    """What Horovod takes for the server's address."""
+    return f"{address}:{port}/{secret}"
+
+
+def handler_for(secret: str) -> type:
+    """Horovod's handler of requests, for those whose path begins with the secret."""
+    from horovod.runner.http.http_server import RendezvousHandler
 
     class Guarded(RendezvousHandler):  # type: ignore[misc]  # Horovod publishes no types
         def parse_request(self) -> bool:
@@ -50,18 +91,7 @@ def rendezvous(slots: Sequence[tuple[str, int]], address: str = LOOPBACK) -> Ite
             self.path: str = f"/{rest}"
             return True
 
-    plan = get_host_assignments(parse_hosts(",".join(f"{host}:{count}" for host, count in slots)), sum(count for _, count in slots))
-    server: Any = RendezvousHTTPServer((address, 0), Guarded, 0)
-    server.init(plan)
-    thread = in_thread(server.serve_forever)
-    port = server.server_address[1]
-    shared = create_run_env_vars(f"{address}:{port}/{secret}", ["lo"], port)
-    try:
-        yield [{key: str(value) for key, value in {**shared, **create_slot_env_vars(slot)}.items()} for slot in plan]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    return Guarded
 
 
 def pick_interface(names: Sequence[str]) -> str:
@@ -94,21 +124,3 @@ def address_of(interface: str) -> str:
                 f"Interface {interface} of {socket.gethostname()} has no IPv4 address ({error}). Set launch.interfaces to one that has."
             ) from error
     return socket.inet_ntoa(packed[20:24])
-
-
-def check_own_name(interface: str) -> None:
-    """Horovod 0.28.1 binds its process sets to the address of this machine's own name, whatever interface it was given.
-
-    Raises:
-        ConfigError: the name stands for another address; the hosts would not find each other, or listen where they must not.
-    """
-    name, expected = socket.gethostname(), address_of(interface)
-    try:
-        found = socket.gethostbyname(name)
-    except OSError:
-        found = "no address"
-    if found != expected:
-        raise ConfigError(
-            f"The machine's own name {name} stands for {found}; Horovod binds what that says, and expected is {expected}, of interface "
-            f"{interface}. Write `{expected} {name}` into its /etc/hosts, in place of the line that says {found}."
-        )

@@ -8,20 +8,21 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from pipeline.schema import Trained
 from tests.conftest import PIPELINE, PROJECT, FinishedRun
-from tests.train.hosts import INTERFACE, two_hosts, why_not
+from tests.train.hosts import two_hosts, why_not
+from tests.train.places import HERE, over, training, with_callback
+from tests.train.processes import marked, wait_until_none_is_left
 from tests.train.test_ranks import is_alive, link_prepared, ranks_of, reached, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 LIMIT_S = 10
+PHASES = ("read", "compute", "reduce", "checkpoint", "evaluate")
 OVERRIDES = ("train.steps_per_execution=1", f"train.stall_timeout_s={LIMIT_S}")
 
 
@@ -73,17 +74,40 @@ def test_a_stuck_reader_is_named_with_its_file(iris_run, tmp_path):
 
 
 @pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
-def test_over_two_hosts_the_weights_are_those_of_a_local_run(iris_run, tmp_path):
-    overrides = ("train.epochs=4", "train.early_stopping=null", "train.ranks=2")
-    run = link_prepared(iris_run, tmp_path, overrides)
-    digests = []
-    with two_hosts(tmp_path / "hosts") as hosts:
-        over_hosts = ("launch.hosts=a:1,b:1", f"launch.interfaces=[{INTERFACE}]", f"launch.ssh_config={hosts.config}")
-        for launch in ((), over_hosts):
-            sets = [argument for override in (*overrides, *launch) for argument in ("--set", override)]
-            command = [sys.executable, "-m", "pipeline.cli", "train", str(iris_run.path), *sets, "--force", "--root", str(tmp_path)]
-            done = subprocess.run(hosts.on("a", *command), cwd=PROJECT, capture_output=True, text=True, check=False, timeout=400)
-            assert done.returncode == 0, done.stdout + done.stderr
-            manifest = json.loads((run.stage("train") / "manifest.json").read_text())
-            digests.append(Trained.model_validate(manifest["facts"]).weight_digest)
-    assert digests[0] == digests[1]
+def test_a_cut_network_ends_both_sides_and_names_the_host_that_is_gone(iris_run, tmp_path):
+    slow, callback = with_callback(iris_run, tmp_path / "recipe", "Unhurried", seconds=0.1)
+    with two_hosts(tmp_path / "hosts") as hosts, training(over(hosts), slow, tmp_path, *OVERRIDES, callback, "train.ranks=2") as job:
+        job.wait_for_step(5)
+        hosts.cut()
+        began = time.monotonic()
+        assert job.end(LIMIT_S + 60) == 4, job.printed()
+        wait_until_none_is_left(job.mark, LIMIT_S + 30)
+    seen = verdict(job.printed())
+    assert (seen["rank"], seen["host"]) == (1, "b") and seen["phase"] in PHASES and str(seen["file"]).startswith("part-"), seen
+    assert "rank 1 on b" in job.printed() and str(seen["file"]) in job.printed()
+    assert time.monotonic() - began < LIMIT_S + 90
+
+
+@pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
+def test_a_rank_stopped_on_another_host_is_named_with_it(iris_run, tmp_path):
+    slow, callback = with_callback(iris_run, tmp_path / "recipe", "Unhurried", seconds=0.1)
+    with two_hosts(tmp_path / "hosts") as hosts, training(over(hosts), slow, tmp_path, *OVERRIDES, callback, "train.ranks=2") as job:
+        job.wait_for_step(5)
+        (there,) = set(hosts.processes("b")) & {pid for pid, command in marked(job.mark).items() if "pipeline.train.rank" in command}
+        os.kill(there, signal.SIGSTOP)
+        assert job.end(LIMIT_S + 60) == 4, job.printed()
+        wait_until_none_is_left(job.mark, 20)
+    seen = verdict(job.printed())
+    assert (seen["cause"], seen["rank"], seen["host"]) == ("silent", 1, "b") and seen["phase"] in PHASES, seen
+
+
+def test_a_rank_that_is_slower_than_the_others_is_named_with_its_share(iris_run, tmp_path):
+    uneven, callback = with_callback(iris_run, tmp_path / "recipe", "OneIsSlow", rank=1, seconds=0.2)
+    overrides = ("train.early_stopping=null", "train.steps_per_execution=1", "train.epochs=12", "train.ranks=2")
+    with training(HERE, uneven, tmp_path, *overrides, callback) as job:
+        assert job.end() == 0, job.printed()
+    told = re.search(
+        r"straggler: rank (\d) on localhost needs ([\d.]+) ms .* the others ([\d.]+) ms; they wait for it (\d+)%", job.printed()
+    )
+    assert told, job.printed()
+    assert told[1] == "1" and float(told[2]) >= 200 > float(told[3]) and int(told[4]) >= 50

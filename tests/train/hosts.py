@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
@@ -41,6 +41,7 @@ class Hosts:
 
     spaces: dict[str, str]
     config: Path
+    daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)  # host -> its sshd
 
     def on(self, host: str, *command: str) -> list[str]:
         """A command that runs on a host."""
@@ -49,6 +50,25 @@ class Hosts:
     def cut(self) -> None:
         """Take the cable out."""
         subprocess.run(["ip", "-n", self.spaces["b"], "link", "set", INTERFACE, "down"], check=True)
+
+    def mend(self) -> None:
+        """Put it back."""
+        subprocess.run(["ip", "-n", self.spaces["b"], "link", "set", INTERFACE, "up"], check=True)
+
+    def start(self, host: str) -> None:
+        """A host's sshd, and with it the host."""
+        folder = self.config.parent
+        with (folder / f"sshd-{host}.log").open("ab") as log:
+            command = self.on(host, str(sshd()), "-D", "-e", "-f", str(folder / f"sshd-{host}"))
+            self.daemons[host] = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
+
+    def kill(self, host: str) -> None:
+        """Everything on a host at once, as when its power fails."""
+        for pid in self.processes(host):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if host in self.daemons:
+            self.daemons.pop(host).wait()
 
     def processes(self, host: str) -> list[int]:
         said = subprocess.run(["ip", "netns", "pids", self.spaces[host]], capture_output=True, text=True, check=False).stdout
@@ -60,7 +80,6 @@ def two_hosts(folder: Path) -> Iterator[Hosts]:
     folder.mkdir(parents=True, exist_ok=True)
     number = next(NUMBERS)
     spaces = {name: f"lh{os.getpid()}n{number}{name}" for name in ADDRESSES}
-    daemons: list[subprocess.Popen[bytes]] = []
     hosts = Hosts(spaces, folder / "ssh_config")
     try:
         for name, space in spaces.items():
@@ -82,22 +101,13 @@ def two_hosts(folder: Path) -> Iterator[Hosts]:
                 f"ListenAddress {ADDRESSES[name]}:{PORT}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\nPidFile none\n"
                 "StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
             )
-            log = (folder / f"sshd-{name}.log").open("wb")
-            daemons.append(
-                subprocess.Popen(hosts.on(name, str(sshd()), "-D", "-e", "-f", str(config)), stderr=log, stdin=subprocess.DEVNULL)
-            )
-            log.close()
+            hosts.start(name)
         for name in spaces:
             wait_for_ssh(hosts, name, folder)
         yield hosts
     finally:
-        for daemon in daemons:
-            daemon.kill()
-            daemon.wait()
         for name, space in spaces.items():
-            for pid in hosts.processes(name):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            hosts.kill(name)
             subprocess.run(["ip", "netns", "delete", space], capture_output=True, check=False)
             shutil.rmtree(Path("/etc/netns") / space, ignore_errors=True)
 
