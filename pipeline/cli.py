@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -86,6 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=None if arguments is None else list(arguments), standalone_mode=True)
     except (LonghaulError, Interrupted) as error:
         fail(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        told = f"The disk is full: {error}. Nothing was published. Free some space (`df -h`), then run the same command again."
+        fail(InfrastructureError(told))
     except KeyboardInterrupt:
         fail(Interrupted("Stopped by Ctrl-C. Finished stages are kept; the same command goes on from there."))
 

@@ -8,6 +8,6 @@ import signal
 PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent() -> None:
-    """A process that is killed takes this one, which it started, along (Linux)."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def end_with_parent(number: int = signal.SIGKILL) -> None:
+    """A process that is killed takes this one, which it started, along (Linux); by another signal if this one has something to save."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)

@@ -161,6 +161,11 @@ def translate(error: Exception) -> LonghaulError:
         files = " ".join(dict.fromkeys(re.findall(r"file:/[^\s,]+?\.\w+", text)))
         found = f"{damaged[0] if damaged else first_line(error)} {files}".rstrip()
         return DataError(f"Spark cannot read the source: {found}. Replace or remove the file.")
+    if "No space left on device" in text:
+        return InfrastructureError(
+            "The disk is full: under --root, or where Spark keeps its scratch files (SPARK_LOCAL_DIRS). Nothing was published. "
+            "Free some space (`df -h`), then run the same command again."
+        )
     return InfrastructureError(f"The Spark job failed: {first_line(error)}. The whole trace is in the log.")
 
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from pipeline.errors import ConfigError, DataError, InfrastructureError, Interrupted, LonghaulError, error_for_exit_code
 from pipeline.sections.launch import Launch
 from pipeline.train.events import Event
+from pipeline.train.heartbeat import STOP_GRACE_S
 from pipeline.train.ranks_here import RanksHere
 from pipeline.train.ranks_over_ssh import RanksOverSsh
 from pipeline.train.rendezvous import LOOPBACK, address_of, check_horovod, pick_interface, rendezvous
@@ -26,7 +27,6 @@ from pipeline.train.verdict import Beat, Stall, Watchdog
 
 __all__ = ["Event", "Report", "launch"]
 
-STOP_GRACE_S = 25.0  # for a checkpoint; Slurm and Kubernetes kill 30 s after they asked
 SETTLE_S = 2.0  # after a failure: the rank that failed first may be heard of last
 LAST_LINES = 5  # of the failing rank's log, in the error
 VERDICT = "verdict.json"

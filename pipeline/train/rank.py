@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.events import mark, show_on_screen, tell
 from pipeline.train.feed_watch import FeedWatch
 from pipeline.train.gpu import use_one_gpu
-from pipeline.train.heartbeat import StopRequest, beat, listen
+from pipeline.train.heartbeat import STOP_FILE, StopRequest, beat, listen
 from pipeline.train.horovod import World, all_reduce_gradients, detect_world
 from pipeline.train.normalisation import synchronise
 from pipeline.train.objective import make_optimizer
@@ -59,7 +60,7 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixe
 
 
 def main(arguments: Sequence[str]) -> int:
-    end_with_parent()
+    end_with_parent(signal.SIGTERM if STOP_FILE in os.environ else signal.SIGKILL)  # Spark goes first where its job is stopped
     world, stop, rank = World(), StopRequest(), int(os.environ.get("HOROVOD_RANK", "0"))
     listen(stop)
     beat(tell, rank, stop)
