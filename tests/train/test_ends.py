@@ -64,7 +64,8 @@ def test_told_to_stop_it_saves_says_143_and_leaves_nothing(place, slow, tmp_path
         os.killpg(job.process.pid, number)  # as a terminal and a scheduler do it: to the command and all that it started in its group
         assert job.end(90) in ((143, 130) if "spark-submit" in place.command[0] else (143,)), job.printed()  # Java's own, there
         wait_until_none_is_left(job.mark, 40)
-        saved = re.search(r"a checkpoint was saved at epoch (\d+), step (\d+)", job.printed())
+        told = job.printed() + "".join(path.read_text() for path in job.logs.glob("events-*.jsonl"))  # Java took the screen along, there
+        saved = re.search(r"a checkpoint was saved at epoch (\d+), step (\d+)", told)
         assert saved, job.printed()
         step = (int(saved[1]) - 1) * 5 + int(saved[2])
         assert list(job.checkpoints.glob(f"*/step-{step:08d}")), job.printed()
