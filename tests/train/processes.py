@@ -1,4 +1,4 @@
-"""Processes of one command wherever they run, found by a mark in their environment, and what they listen on."""
+"""Processes of one command wherever they run, found by a mark in their environment, and the addresses that their sockets have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 MARK = "LONGHAUL_TEST_MARK"  # with a prefix that ranks on other hosts and in Spark get too
-LISTENING = "0A"  # include/net/tcp_states.h
+OPEN = ("0A", "01")  # listening, established: include/net/tcp_states.h
 
 
 def new_mark() -> dict[str, str]:
@@ -37,14 +37,14 @@ def wait_until_none_is_left(mark: dict[str, str], limit_s: float) -> None:
         time.sleep(0.1)
 
 
-def listening(pid: int) -> set[str]:
-    """Addresses at which a process listens for TCP, in its own network."""
+def bound(pid: int) -> set[str]:
+    """Addresses of a process's own at which it listens for TCP, or speaks, in its own network."""
     sockets = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if is_socket(path)}
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
-            if fields[3] == LISTENING and f"socket:[{fields[9]}]" in sockets:
+            if fields[3] in OPEN and f"socket:[{fields[9]}]" in sockets:
                 found.add(address(fields[1].partition(":")[0]))
     return found
 
