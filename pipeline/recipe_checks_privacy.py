@@ -23,9 +23,9 @@ def find_privacy_problems(recipe: Recipe) -> list[Problem]:
     if privacy is None:
         return []
     problems: list[Problem] = []
-    if recipe.source.format in FILE_FORMATS or recipe.windows is not None:
-        what = "windows" if recipe.windows is not None else f"format: {recipe.source.format}"
-        problems.append((("privacy",), f"privacy is for tables and texts, not for {what}; protect the source before"))
+    if recipe.source.format in FILE_FORMATS:
+        text = f"privacy is for tables and texts, not for format: {recipe.source.format}; protect the source before"
+        problems.append((("privacy",), text))
     known = [name for name, column in recipe.columns.items() if column.role != "ignore"]
     for name, action in privacy.columns.items():
         place = ("privacy", "columns", name)
@@ -51,15 +51,27 @@ def _action_problems(recipe: Recipe, name: str, action: Action) -> list[str]:
         problems.append(f"generalise: {way} is for kind: {action.generalise.kind}; received {column.kind}")
     if action.generalise and (column.role == "label" and column.kind == "number"):
         problems.append("generalise would change what is to be learnt; expected another column than the label")
+    if name in _placing_columns(recipe) and (action.drop or (action.generalise and column.kind == "time" and recipe.windows)):
+        problems.append(f"{action.name} would take away what rows are put in place by; hash it, or protect the source before")
     if action.drop and (column.role in ("label", "key", "feature") or name in (recipe.split.column, recipe.audit.group)):
         problems.append("drop leaves no value in it, and it is needed; set role: ignore, or choose another action")
     return problems
+
+
+def _placing_columns(recipe: Recipe) -> list[str]:
+    """Columns that windows and interactions are made by."""
+    windows, taken = recipe.windows, recipe.interactions
+    names = [windows.time, *windows.series] if windows else []
+    return names + ([name for name in (taken.user, taken.item, taken.time) if name] if taken else [])
 
 
 def _anonymity_problems(recipe: Recipe) -> list[Problem]:
     asked = recipe.privacy.anonymity if recipe.privacy else None
     if asked is None:
         return []
+    if recipe.windows is not None or recipe.interactions is not None:
+        text = "anonymity counts rows of people; a window or a pair is none. Measure it on a table of one row a person"
+        return [(("privacy", "anonymity"), text)]
     staged = [name for name, column in recipe.columns.items() if column.role not in ("ignore", "key") and name != recipe.content]
     used = [*((("privacy", "anonymity", "columns"), name) for name in asked.columns)]
     used += [(("privacy", "anonymity", "sensitive"), asked.sensitive)] if asked.sensitive is not None else []

@@ -7,9 +7,9 @@ from benchmarks.p6.declare import declare
 BENCHMARK = declare(
     "P6A",
     "audio",
-    10_000,
+    8_000,
     (
-        "decode WAV files of one second, stereo, 44.1 kHz; mix to mono, resample to 16 kHz, cut or fill up to a second",
+        "decode WAV files of three seconds, stereo, 44.1 kHz; mix to mono, resample to 16 kHz, cut or fill up to a second",
         "one copy of each: shifted by up to a tenth, up to 6 dB louder or softer, white noise at 10 to 30 dB",
         "write packed int16 tensors as Parquet",
     ),

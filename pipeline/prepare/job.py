@@ -53,7 +53,7 @@ PARTITION_BYTES = 32 << 20  # of source, behind one staged partition
 MIN_PARTITIONS = 4
 MAX_BATCH, BATCH_BYTES = 10_000, 8 << 20
 MAX_BATCH_BYTES = 64 << 20  # of rows that are longer than expected
-LAYOUT = 3  # raise when the same recipe and source give other files
+LAYOUT = 4  # raise when the same recipe and source give other files
 
 
 def run(request: Request, spark: SparkSession | None = None) -> Outcome:
@@ -275,7 +275,8 @@ def rows_out(recipe: Recipe, tally: Tally) -> int:
 
 
 def plan(recipe: Recipe, tally: Tally, packing: AnyPacking) -> list[FilePlan]:
-    copies = {"train": 1 + max([recipe.augment.copies, *train_copies(recipe, tally).values()])}
+    per_copy = recipe.augment.rows_per_copy(has_classes=recipe.task == "classification")
+    copies = {"train": 1 + per_copy * max([recipe.augment.copies, *train_copies(recipe, tally).values()])}
     copies = {name: 1 + recipe.interactions.negatives_of(name) for name in SPLITS} if recipe.interactions else copies
     return plan_files(
         {name: {int(partition): count for partition, count in parts.items()} for name, parts in tally.staged.items()},
@@ -318,6 +319,7 @@ def account(recipe: Recipe, tally: Tally, splits: dict[SplitName, SplitFacts]) -
     copies = train_copies(recipe, tally)
     added = sum(tally.labels["train"][name] * number for name, number in copies.items())
     added = added if copies else splits["train"].sources * recipe.augment.copies
+    added *= recipe.augment.rows_per_copy(has_classes=recipe.task == "classification")
     expected = {name: splits[name].sources + (added if name == "train" else 0) for name in SPLITS}
     if recipe.interactions:
         expected = {name: splits[name].sources * (1 + recipe.interactions.negatives_of(name)) for name in SPLITS}

@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.signal import stft
 
 from pipeline.config import Recipe
+from pipeline.prepare.augment.mixing import PARTNER
 from pipeline.prepare.kinds import decode_image
 from pipeline.prepare.kinds.sounds import as_floats
 from pipeline.schema import SAMPLE_ID, Prepared, Tensor
@@ -49,7 +50,7 @@ def media_examples(recipe: Recipe, facts: Prepared, files: Path) -> list[Example
         source = name.rpartition("#")[0] if facts.accounting.augmented and is_copy(name, found) else name
         if source not in found and len(found) == MAX_SAMPLES:
             break
-        if len(found.setdefault(source, [])) <= MAX_COPIES:
+        if len(found.setdefault(source, [])) <= MAX_COPIES and not (source != name and name.endswith(PARTNER)):  # a mixture is shown once
             found[source].append((name, data_uri(picture(packed, facts.tensor))))
     return [Example(tuple(pictures)) for pictures in found.values()]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.prepare.augment import augment, tables
+from pipeline.prepare.augment import content, tables
 from pipeline.prepare.columns import NUMBERS, ORDER
 from pipeline.prepare.encode import encode, encode_time
 from pipeline.prepare.kinds import KINDS, ContentFit
@@ -38,27 +38,27 @@ class Packing:
 
 def pack(rows: pa.Table, split: SplitName, packing: Packing) -> pa.Table:
     """Prepared rows of one split, in the order given; each train row is followed by its augmented copies."""
-    sample_ids = rows[SAMPLE_ID].to_pylist()
-    labels = labels_of(rows, packing)
+    labels, names = labels_of(rows, packing), rows[SAMPLE_ID].to_pylist()
     copies = copies_of(labels, packing) if split == "train" else np.zeros(len(labels), np.int64)
+    times = 1 + copies * packing.augment.rows_per_copy(has_classes=packing.target is None)
     if packing.layout.content and packing.layout.column and packing.content:
-        values = rows[packing.layout.content]
-        if copies.any():
-            values, sample_ids = with_copies(values, sample_ids, copies.tolist(), packing, packing.content)
-        packed, labels = KINDS[packing.layout.column.kind].pack(values, packing.content), np.repeat(labels, copies + 1)
+        found = content.with_copies(
+            rows[packing.layout.content], labels, names, copies.tolist(), packing.layout.column.kind, packing.content, packing.augment
+        )
+        packed = KINDS[packing.layout.column.kind].pack(found.values, packing.content)
+        labels, weights, names = found.labels, found.weights, found.names
     else:
-        found = tables.Rows(pack_features(rows, split, packing), labels)
-        if copies.any():
-            most = packing.augment.model_copy(update={"copies": int(copies.max())})
-            found, sample_ids = fewer(*tables.with_copies(found, sample_ids, parts_of(packing), most), copies)
-        packed, labels = packed_array(found.features), found.label
-    slices = {name: pa.array(np.repeat(as_text(rows, name, packing.layout), copies + 1), pa.string()) for name in packing.slices}
+        plain = tables.Rows(pack_features(rows, split, packing), labels)
+        most = packing.augment.model_copy(update={"copies": int(copies.max(initial=0))})
+        table, weights, names = fewer(tables.with_copies(plain, names, parts_of(packing), most), copies)
+        packed, labels = packed_array(table.features), table.label
+    slices = {name: pa.array(np.repeat(as_text(rows, name, packing.layout), times), pa.string()) for name in packing.slices}
     return pa.table(
         {
-            SAMPLE_ID: pa.array(sample_ids, pa.string()),
+            SAMPLE_ID: pa.array(names, pa.string()),
             packing.tensor.name: packed,
             LABEL: labels,
-            WEIGHT: np.repeat(weights_of(rows, packing), copies + 1),
+            WEIGHT: weights * np.repeat(weights_of(rows, packing), times),
             **slices,
         }
     )
@@ -71,12 +71,13 @@ def copies_of(labels: NDArray[np.generic], packing: Packing) -> NDArray[np.int64
     return np.full(len(labels), packing.augment.copies, np.int64)
 
 
-def fewer(found: tables.Rows, names: list[str], copies: NDArray[np.int64]) -> tuple[tables.Rows, list[str]]:
-    """Of rows that all have as many copies as any, those that each is to have."""
-    most = int(copies.max())
-    is_wanted = (np.arange(most + 1)[None, :] <= copies[:, None]).ravel()
-    kept = tables.Rows(found.features[is_wanted], found.label[is_wanted])
-    return kept, [name for name, wanted in zip(names, is_wanted.tolist(), strict=True) if wanted]
+def fewer(found: tables.Versions, copies: NDArray[np.int64]) -> tuple[tables.Rows, NDArray[np.float32], list[str]]:
+    """Of rows that all have as many copies as any, those that each is to have: rows, weights, ids."""
+    if copies.min(initial=0) == copies.max(initial=0):
+        return found.rows, found.weight, found.names
+    is_wanted = (np.asarray(found.copies)[None, :] <= copies[:, None]).ravel()
+    kept = tables.Rows(found.rows.features[is_wanted], found.rows.label[is_wanted])
+    return kept, found.weight[is_wanted], [name for name, wanted in zip(found.names, is_wanted.tolist(), strict=True) if wanted]
 
 
 def numbers_of(rows: pa.Table) -> NDArray[np.float64]:
@@ -86,7 +87,7 @@ def numbers_of(rows: pa.Table) -> NDArray[np.float64]:
 
 
 def weights_of(rows: pa.Table, packing: Packing) -> NDArray[np.float32]:
-    """(R,) >= 0; an augmented copy has its row's."""
+    """(R,) >= 0; an augmented copy has its row's, and the two rows of a mixture share it."""
     if packing.weight is None:
         return np.ones(rows.num_rows, np.float32)
     return numbers_of(rows)[:, packing.layout.numbers.index(packing.weight)].astype(np.float32)
@@ -151,21 +152,3 @@ def as_text(rows: pa.Table, name: str, layout: Layout) -> NDArray[np.object_]:
         return np.asarray(rows[name].to_numpy(), object)
     values = numbers_of(rows)[:, layout.numbers.index(name)]
     return np.asarray([None if np.isnan(value) else f"{value:g}" for value in values], object)
-
-
-def with_copies(
-    values: pa.ChunkedArray, sample_ids: list[str], copies: list[int], packing: Packing, content: ContentFit
-) -> tuple[pa.ChunkedArray, list[str]]:
-    """Each staged value, then its copies; a copy's id is the sample's with #1, #2 and so on."""
-    name = packing.layout.column.kind if packing.layout.column else ""
-    kind, options = KINDS[name], packing.augment
-    out, names = [], []
-    for value, sample_id, number in zip(values.to_pylist(), sample_ids, copies, strict=True):
-        array = kind.unpack(value, content)
-        out.append(value)
-        names.append(sample_id)
-        for copy in range(1, number + 1):
-            changed = augment(array, name, options.operations, seed=options.seed, sample_id=sample_id, copy=copy)
-            out.append(kind.repack(changed, content))
-            names.append(f"{sample_id}#{copy}")
-    return pa.chunked_array([pa.array(out, values.type)]), names

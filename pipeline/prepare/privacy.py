@@ -5,7 +5,6 @@ Quarantine keeps of such a row its columns as they are after that, never the lin
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -126,11 +125,16 @@ def generalised(value: Column, how: Generalise) -> Column:
     return cases.otherwise(F.lit(OTHER))
 
 
-def add_up(found: pa.Array, counter: Counter[str]) -> None:
+def found_columns(rows: DataFrame) -> list[Column]:
+    """What every way of staging selects besides its own columns: FOUND, if the recipe has rules of privacy."""
+    return [F.col(FOUND)] if FOUND in rows.columns else []
+
+
+def count_found(rows: pa.Table, tally: Tally) -> None:
     """Add a partition's FOUND to the tally, by place in the flattened list."""
-    if found.null_count < len(found):
-        matrix = np.asarray(found.flatten()).reshape(len(found), -1)
-        counter.update({str(place): int(total) for place, total in enumerate(matrix.sum(axis=0))})
+    if FOUND in rows.column_names and rows[FOUND].null_count < rows.num_rows:
+        matrix = np.asarray(rows[FOUND].combine_chunks().flatten()).reshape(rows.num_rows, -1)
+        tally.found.update({str(place): int(total) for place, total in enumerate(matrix.sum(axis=0))})
 
 
 def findings(recipe: Recipe, tally: Tally) -> tuple[Personal, ...]:

@@ -28,7 +28,6 @@ from pipeline.prepare.columns import (
     CONTENT,
     FEATURES,
     FLOATS,
-    FOUND,
     GROUP,
     KEY,
     NEAR,
@@ -42,7 +41,7 @@ from pipeline.prepare.columns import (
     hash_of,
 )
 from pipeline.prepare.kinds import KINDS
-from pipeline.prepare.privacy import add_up
+from pipeline.prepare.privacy import count_found, found_columns
 from pipeline.prepare.sketch import category_sketch, number_sketch
 from pipeline.prepare.sketching import STATE, number_matrix, state_batch
 from pipeline.prepare.tally import Tally
@@ -95,8 +94,8 @@ def stage_rows(rows: DataFrame, recipe: Recipe, num_partitions: int, *, is_arran
     layout = layout_of(recipe)
     columns = [ORDER, *CONTENT, KEY, SPLIT, RULE, REASON, RAW, CHANGES, *layout.texts, *([layout.content] if layout.content else [])]
     numbers = F.array(*map(col, layout.numbers)).cast(FLOATS) if layout.numbers else F.lit(None).cast(FLOATS)
-    columns += [FOUND] if recipe.privacy else []
-    packed = rows.select(*map(col, columns), numbers.alias(NUMBERS), *(value.alias(name) for name, value in hashes(recipe, layout).items()))
+    hashed = [value.alias(name) for name, value in hashes(recipe, layout).items()]
+    packed = rows.select(*map(col, columns), *found_columns(rows), numbers.alias(NUMBERS), *hashed)
     arranged = packed if is_arranged else packed.repartition(num_partitions, ORDER)
     states = arranged.mapInArrow(stager(layout, str(work)), STATE)
     tally = collect_tally(states, num_partitions, work=work, files=files)
@@ -130,8 +129,7 @@ def stager(layout: Layout, work: str) -> ArrowFunction:
             received.clear()
             tally.rows = rows.num_rows
             count_changes(rows[CHANGES].combine_chunks(), tally)
-            if FOUND in rows.column_names:
-                add_up(rows[FOUND].combine_chunks(), tally.found)
+            count_found(rows, tally)
             numbers = matrix_of(rows, layout)
             rows, order = name_rows(rows.drop_columns([NUMBERS]))
             is_kept = np.asarray(pc.is_null(rows[RULE]))[order]

@@ -18,6 +18,7 @@ from pipeline.sections.augment_media import (
     Cutout,
     Flip,
     Gain,
+    Mixup,
     Noise,
     PixelNoise,
     Rotate,
@@ -37,7 +38,7 @@ OPERATIONS_OF: dict[str, tuple[str, ...]] = {
     "image": IMAGE_OPERATIONS,
     "audio": AUDIO_OPERATIONS,
     "window": ("jitter", "magnify", "window_slice"),
-    "table": ("jitter", "smote"),
+    "table": ("jitter", "smote", "mixup"),
     "text": TEXT_OPERATIONS,
 }
 
@@ -71,6 +72,7 @@ class AugmentOperation(Section):
     magnify: Magnify | None = None
     window_slice: WindowSlice | None = None
     smote: Smote | None = None
+    mixup: Mixup | None = None
 
     @model_validator(mode="after")
     def is_one_operation(self) -> Self:
@@ -109,6 +111,26 @@ class Augment(Section):
         if self.balance is not None and self.balance.max_copies < self.copies:
             raise ValueError(f"balance.max_copies: expected at least copies: {self.copies}, received {self.balance.max_copies}")
         return self
+
+    @model_validator(mode="after")
+    def mixes_last(self) -> Self:
+        names = [operation.name for operation in self.operations]
+        if "mixup" in names[:-1]:
+            raise ValueError(f"mixup: expected once, as the last of operations, received {names}")
+        return self
+
+    @property
+    def mixup(self) -> Mixup | None:
+        return self.operations[-1].mixup if self.operations else None
+
+    @property
+    def single_operations(self) -> tuple[AugmentOperation, ...]:
+        """Those that look at one row: all but mixup."""
+        return self.operations[:-1] if self.mixup else self.operations
+
+    def rows_per_copy(self, *, has_classes: bool) -> int:
+        """A mixture of two classes is written with either label; of numbers once, with the mixed label."""
+        return 2 if self.mixup and has_classes else 1
 
     def copies_of(self, counts: Sequence[int]) -> tuple[int, ...]:
         """Copies of each row of a class, by the train rows of every class. With `balance`: rounded to what comes nearest to even counts."""

@@ -12,9 +12,9 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 IMAGE_OPERATIONS = (
     *("rotate", "translate", "flip_horizontal", "flip_vertical", "zoom", "shear", "crop"),
-    *("brightness", "contrast", "pixel_noise", "blur", "cutout"),
+    *("brightness", "contrast", "pixel_noise", "blur", "cutout", "mixup"),
 )
-AUDIO_OPERATIONS = ("time_shift", "gain", "noise", "speed", "time_mask", "band_mask")
+AUDIO_OPERATIONS = ("time_shift", "gain", "noise", "speed", "time_mask", "band_mask", "mixup")
 
 
 class Rotate(Section):
@@ -125,3 +125,9 @@ class BandMask(Section):
     """One band of frequencies taken out, up to a share of all. Source: as of TimeMask; there in mel channels, here in hertz."""
 
     max_share: Share
+
+
+class Mixup(Section):
+    """Mixed with another train row, as it was read; the copy's share is drawn from Beta(alpha, alpha). Source: arXiv:1710.09412."""
+
+    alpha: PositiveFloat

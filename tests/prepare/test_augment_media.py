@@ -42,8 +42,8 @@ TONE = (0.5 * np.sin(2 * math.pi * 440 * np.arange(4000) / 8000)).astype(np.floa
 
 
 def test_every_operation_that_a_recipe_may_name_is_tried_here():
-    assert set(IMAGE) == set(OPERATIONS_OF["image"]) == set(OPERATIONS["image"])
-    assert set(AUDIO) == set(OPERATIONS_OF["audio"]) == set(OPERATIONS["audio"])
+    assert {*IMAGE, "mixup"} == set(OPERATIONS_OF["image"]) == {*OPERATIONS["image"], "mixup"}  # mixup: test_mixup.py
+    assert {*AUDIO, "mixup"} == set(OPERATIONS_OF["audio"]) == {*OPERATIONS["audio"], "mixup"}
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def table(num_rows: int, *, regression: bool = False) -> tuple[tables.Rows, list
 @pytest.mark.parametrize("regression", [False, True], ids=["classes", "numbers"])
 def test_a_copy_by_smote_lies_between_a_row_and_one_of_its_nearest_of_the_same_class(regression):
     original, names = table(40, regression=regression)
-    made, copied = tables.with_copies(original, names, PARTS, options({"smote": {"neighbours": 3}}, copies=1))
+    made, _, copied, _ = tables.with_copies(original, names, PARTS, options({"smote": {"neighbours": 3}}, copies=1))
     assert copied[:2] == ["r0", "r0#1"]
     np.testing.assert_array_equal(made.features[::2], original.features)
     for row in range(40):
@@ -53,16 +53,16 @@ def test_a_copy_by_smote_lies_between_a_row_and_one_of_its_nearest_of_the_same_c
 
 def test_a_row_that_is_alone_in_its_class_stays_as_it_is():
     values = np.arange(8, dtype=np.float32).reshape(2, 4)
-    made, _ = tables.with_copies(tables.Rows(values, np.asarray([0, 1])), ["a", "b"], PARTS, options({"smote": {}}, copies=1))
+    made, *_ = tables.with_copies(tables.Rows(values, np.asarray([0, 1])), ["a", "b"], PARTS, options({"smote": {}}, copies=1))
     np.testing.assert_array_equal(made.features[0::2], made.features[1::2])
 
 
 def test_noise_is_on_numbers_alone_and_depends_on_the_rows_name_and_the_seed():
     original, names = table(6)
     noisy = {"jitter": {"std": 0.1}}
-    made, _ = tables.with_copies(original, names, PARTS, options(noisy))
-    again, _ = tables.with_copies(original, names, PARTS, options(noisy))
-    other, _ = tables.with_copies(original, names, PARTS, options(noisy, seed=1))
+    made, *_ = tables.with_copies(original, names, PARTS, options(noisy))
+    again, *_ = tables.with_copies(original, names, PARTS, options(noisy))
+    other, *_ = tables.with_copies(original, names, PARTS, options(noisy, seed=1))
     assert made.features.tobytes() == again.features.tobytes() != other.features.tobytes()
     np.testing.assert_array_equal(made.features[1::3, 2:], original.features[:, 2:])
     assert (made.features[1::3, :2] != original.features[:, :2]).all() and (made.features[1::3] != made.features[2::3]).any()

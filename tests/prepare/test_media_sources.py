@@ -1,10 +1,8 @@
-"""Images in tables, in Parquet, as IDX, kept encoded, balanced; and many small files beside a very large one."""
+"""Images in tables, in Parquet, as IDX, kept encoded, balanced."""
 
 from __future__ import annotations
 
 import gzip
-import io
-import resource
 import struct
 from collections import Counter
 from pathlib import Path
@@ -13,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from pipeline import config
 from pipeline.errors import ConfigError, DataError
@@ -145,26 +142,6 @@ def test_operations_of_another_kind_are_refused_with_their_line(tmp_path):
     raw.mkdir()
     with pytest.raises(ConfigError, match=r"gain is not for features of kind image; expected one of rotate"):
         image_recipe(tmp_path, raw, augment={"copies": 1, "operations": [{"gain": {"db": 3}}]})
-
-
-@pytest.mark.slow
-def test_one_file_of_200_mb_and_ten_thousand_small_ones_pass_in_bounded_memory(prepare, tmp_path):
-    raw = tmp_path / "raw"
-    for number in range(10_000):
-        path = raw / ("a" if number % 2 else "b") / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded(np.random.default_rng(number).integers(0, 255, (8, 8, 1), np.uint8)))
-    side = 8_200  # 202 MB of uncompressed pixels
-    file = io.BytesIO()
-    Image.new("RGB", (side, side), (10, 200, 30)).save(file, "BMP")
-    assert len(file.getvalue()) > 200_000_000
-    (raw / "a" / "large.bmp").write_bytes(file.getvalue())
-    file.close()
-    options = {"max_pixels": 80_000_000}
-    columns = {"image": {"kind": "image", "shape": [8, 8, 1], "image": options}, "label": {"kind": "category", "role": "label"}}
-    outcome = prepare(image_recipe(tmp_path, raw, columns=columns))
-    assert prepared(outcome.manifest).accounting.rows_out == 10_001
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2 << 20  # KiB: Java and its workers, each
 
 
 def test_the_memory_of_a_folder_recipe_is_set_by_bytes_and_not_by_rows(tmp_path):

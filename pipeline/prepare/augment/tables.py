@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.prepare.augment import generator
+from pipeline.prepare.augment import generator, mixing
 from pipeline.sections.augment import Augment
 from pipeline.sections.augment_series import Jitter, Smote
 
@@ -98,8 +98,17 @@ def nearest(features: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 OPERATIONS: dict[str, Callable[[Rows, Parts, Generators, Any], Rows]] = {"jitter": jitter, "smote": smote}
 
 
-def with_copies(rows: Rows, names: list[str], parts: Parts, options: Augment) -> tuple[Rows, list[str]]:
-    """Each row, then its copies; a copy's id is the row's with #1, #2 and so on.
+class Versions(NamedTuple):
+    """All versions of R rows: V of each, the row itself first, then its copies in order."""
+
+    rows: Rows  # (R * V, …)
+    weight: NDArray[np.float32]  # (R * V,)
+    names: list[str]
+    copies: tuple[int, ...]  # (V,) which copy each version is of; 0 is the row itself
+
+
+def with_copies(rows: Rows, names: list[str], parts: Parts, options: Augment) -> Versions:
+    """Each row, then its copies; a copy's id is the row's with #1, #2 and so on, and + where it has its partner's label.
 
     Args:
         rows: of one prepared file.
@@ -107,16 +116,32 @@ def with_copies(rows: Rows, names: list[str], parts: Parts, options: Augment) ->
         parts: of the vector.
         options: of the recipe; each copy gets every operation, in order.
     """
-    versions = [rows]
+    versions = [(rows, np.ones(len(names), np.float32), "")]
     for copy in range(1, options.copies + 1):
         changed = rows
-        for index, operation in enumerate(options.operations):
+        for index, operation in enumerate(options.single_operations):
             generators = partial(generator_of, names, options.seed, copy, index)
             changed = OPERATIONS[operation.name](changed, parts, generators, operation.arguments)
-        versions.append(changed)
-    features = np.stack([version.features for version in versions], axis=1).reshape(-1, rows.features.shape[1])
-    label = np.stack([version.label for version in versions], axis=1).reshape(-1)
-    return Rows(features, label), [f"{name}#{copy}" if copy else name for name in names for copy in range(options.copies + 1)]
+        found = mixtures(rows, changed, names, copy, options) if options.mixup else [(changed, versions[0][1], "")]
+        versions += [(version, weight, f"#{copy}{end}") for version, weight, end in found]
+    features = np.stack([version.features for version, _, _ in versions], axis=1).reshape(-1, rows.features.shape[1])
+    label = np.stack([version.label for version, _, _ in versions], axis=1).reshape(-1)
+    weight = np.stack([weight for _, weight, _ in versions], axis=1).reshape(-1)
+    copies = tuple(int(end.strip("#+") or 0) for _, _, end in versions)
+    return Versions(Rows(features, label), weight, [f"{name}{end}" for name in names for _, _, end in versions], copies)
+
+
+def mixtures(rows: Rows, changed: Rows, names: list[str], copy: int, options: Augment) -> list[tuple[Rows, NDArray[np.float32], str]]:
+    """(rows, weights, end of their ids): a copy of every row mixed with another row; of classes twice, once with either label."""
+    drawn = [mixing.draw(names, row, copy, options) for row in range(len(names))]
+    partners = np.asarray([one.partner for one in drawn], np.int64)
+    shares = np.asarray([one.share for one in drawn], np.float32)
+    mixed = changed.features * shares[:, None] + rows.features[partners] * (1 - shares[:, None])
+    features = np.asarray(mixed, np.float32)
+    if np.issubdtype(rows.label.dtype, np.integer):
+        return [(Rows(features, changed.label), shares, ""), (Rows(features, rows.label[partners]), 1 - shares, mixing.PARTNER)]
+    mine, theirs = (np.asarray(label, np.float32) for label in (changed.label, rows.label[partners]))
+    return [(Rows(features, np.asarray(mine * shares + theirs * (1 - shares), np.float32)), np.ones_like(shares), "")]
 
 
 def generator_of(names: Sequence[str], seed: int, copy: int, operation: int, row: int) -> np.random.Generator:

@@ -25,6 +25,7 @@ from pyspark.sql import functions as F
 
 from pipeline.config import Recipe
 from pipeline.prepare.columns import CHANGES, CONTENT, KEY, ORDER, RAW, REASON, RULE, SPLIT, col
+from pipeline.prepare.privacy import count_found, found_columns
 from pipeline.prepare.sketch import category_sketch
 from pipeline.prepare.sketching import STATE, state_batch
 from pipeline.prepare.staging import count_changes, staged_path, write_quarantine
@@ -69,6 +70,7 @@ def stage_interactions(rows: DataFrame, layout: InteractionLayout, num_partition
     rules = layout.rules
     packed = rows.select(
         *map(col, (ORDER, *CONTENT, KEY, SPLIT, RULE, REASON, RAW, CHANGES, *layout.texts)),
+        *found_columns(rows),
         (col(rules.time) if rules.time else F.lit(0.0)).alias(TIME),
         (col(rules.weight) if rules.weight else F.lit(1.0)).alias(ROW_WEIGHT),
     )
@@ -85,6 +87,7 @@ def stager(layout: InteractionLayout, work: str) -> ArrowFunction:
             received.clear()
             tally.rows = rows.num_rows
             count_changes(rows[CHANGES].combine_chunks(), tally)
+            count_found(rows, tally)
             write_quarantine(rows.filter(pc.is_valid(rows[RULE])), folder, task.partitionId(), tally)
             kept = rows.filter(pc.is_null(rows[RULE])).combine_chunks()
             if kept.num_rows:

@@ -12,10 +12,11 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, _imaging
 
 from pipeline.prepare.kinds.base import Undecodable
 from pipeline.sections.media import ImageOptions
@@ -32,6 +33,7 @@ ENDINGS = {"PNG": ("png",), "JPEG": ("jpg", "jpeg", "jpe"), "BMP": ("bmp",), "GI
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L", "I;16N")
 DEFAULTS = ImageOptions()
 JPEG_QUALITY = 95
+KEPT_BLOCKS = 4  # of 16 MiB at most
 
 Pixels = NDArray[np.uint8]
 
@@ -48,16 +50,24 @@ def decode(content: bytes, shape: tuple[int, int, int], options: ImageOptions = 
     Raises:
         Undecodable: no bytes, not an image of MAGIC, mislabelled, truncated, over a limit, several frames, or deeper than 16 bits.
     """
+    reuse_memory()
     check_bytes(content, options, name)
     try:
         with Image.open(io.BytesIO(content), formats=list(MAGIC)) as image:
             check_header(image, options.max_pixels)
-            upright = ImageOps.exif_transpose(in_eight_bits(image)).convert("L" if shape[2] == 1 else "RGB")
+            upright = converted(turned(in_eight_bits(image)), "L" if shape[2] == 1 else "RGB")
+            upright.load()
     except Undecodable:
         raise
     except Exception as error:  # Pillow's plugins raise anything from SyntaxError to struct.error on damaged bytes
         raise Undecodable(f"not a readable image: {type(error).__name__}: {str(error).split('<')[0].strip()}") from error
     return np.asarray(resize(upright, (shape[1], shape[0]), options), dtype=np.uint8).reshape(shape)
+
+
+@lru_cache(maxsize=1)
+def reuse_memory() -> None:
+    """Pillow keeps the memory of one image for the next: else the system clears new pages for each, which takes as long as decoding."""
+    _imaging.set_blocks_max(KEPT_BLOCKS)
 
 
 def check_bytes(content: bytes, options: ImageOptions, name: str) -> None:
@@ -89,6 +99,15 @@ def in_eight_bits(image: Image.Image) -> Image.Image:
     shallow = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     shallow.getexif().update(image.getexif())
     return shallow
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """Upright, as EXIF says. Pillow's function would copy every image, also those that are."""
+    return ImageOps.exif_transpose(image) if image.getexif().get(ExifTags.Base.Orientation, 1) != 1 else image
+
+
+def converted(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def resize(image: Image.Image, size: tuple[int, int], options: ImageOptions) -> Image.Image:

@@ -25,6 +25,7 @@ from pyspark.sql import functions as F
 
 from pipeline.config import Recipe
 from pipeline.prepare.columns import CHANGES, CONTENT, FEATURES, FLOATS, GROUP, KEY, NUMBERS, ORDER, RAW, REASON, RULE, SPLIT, col
+from pipeline.prepare.privacy import count_found, found_columns
 from pipeline.prepare.sketch import category_sketch, number_sketch
 from pipeline.prepare.sketching import STATE, number_matrix, state_batch
 from pipeline.prepare.staging import count_changes, staged_path, write_quarantine
@@ -90,6 +91,7 @@ def stage_windows(rows: DataFrame, layout: SeriesLayout, num_partitions: int, *,
     windows, (before, after) = layout.windows, context(layout.windows)
     packed = rows.select(
         *map(col, dict.fromkeys((ORDER, *CONTENT, KEY, SPLIT, RULE, REASON, RAW, CHANGES, *windows.series, *layout.texts))),
+        *found_columns(rows),
         col(windows.time).alias(TIME),
         F.array(*map(col, layout.numbers)).cast(FLOATS).alias(NUMBERS),
         step_column(windows).alias("_near_step"),
@@ -138,6 +140,7 @@ def stager(layout: SeriesLayout, work: str) -> ArrowFunction:
             own = rows.filter(rows[IS_OWN])
             tally.rows = own.num_rows
             count_changes(own[CHANGES].combine_chunks(), tally)
+            count_found(own, tally)
             kept, found = rows.filter(pc.is_null(rows[RULE])).combine_chunks(), Found()
             for begin, end in groups(kept):
                 cut_stretch(kept.slice(begin, end - begin), layout, partition, found, tally)
