@@ -7,7 +7,7 @@ from benchmarks.p6.declare import declare
 BENCHMARK = declare(
     "P6T",
     "text",
-    400_000,
+    200_000,
     (
         "take tags and entities out of lines of 20 to 200 words, compose accents, collapse white space",
         "learn a vocabulary of 8,000 words from train rows; 128 token ids a line, padded",

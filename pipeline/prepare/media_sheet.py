@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.signal import stft
 
 from pipeline.config import Recipe
 from pipeline.prepare.augment.mixing import PARTNER
@@ -78,6 +77,8 @@ def picture(packed: bytes, tensor: Tensor) -> Image.Image:
 
 def spectrogram(samples: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(bands, frames) grey: time to the right, low frequencies below, white is full scale, black FLOOR_DB and less."""
+    from scipy.signal import stft  # of sounds alone
+
     window = 2 * BANDS
     if len(samples) < window:
         samples = np.pad(samples, (0, window - len(samples)))

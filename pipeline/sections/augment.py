@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Self
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
@@ -78,11 +79,11 @@ class AugmentOperation(Section):
     def is_one_operation(self) -> Self:
         return exactly_one(self)
 
-    @property
+    @cached_property  # asked for once a row and operation
     def name(self) -> str:
         return set_fields(self)[0]
 
-    @property
+    @cached_property
     def arguments(self) -> Section:
         """The operation's own section."""
         return getattr(self, self.name)  # type: ignore[no-any-return]

@@ -141,14 +141,31 @@ def test_a_stored_png_gives_every_pixel_back(pixels):
     assert np.array_equal(decode(encode(pixels, "png"), pixels.shape), pixels)
 
 
+def bomb(width: int, height: int) -> bytes:
+    """A PNG file of a few bytes whose header says that it is large."""
+    file = encoded(np.zeros((1, 1, 1), np.uint8))
+    header = file[:16] + struct.pack(">II", width, height) + file[24:29]
+    return header + struct.pack(">I", zlib.crc32(header[12:29])) + file[33:]
+
+
+def animated(format: str) -> bytes:
+    frames = [Image.new("L", (8, 8), grey) for grey in (0, 90, 200)]
+    file = io.BytesIO()
+    frames[0].save(file, format, save_all=True, append_images=frames[1:])
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_an_image_of_several_frames_is_refused(format):
+    with pytest.raises(Undecodable, match="the image has several frames"):
+        decode(animated(format), (8, 8, 1))
+
+
 @pytest.mark.parametrize("size", [(20000, 20000), (9000, 9000)])
 def test_what_is_too_large_is_refused_by_its_header_alone(size):
-    header = encoded(np.zeros((1, 1, 1), np.uint8))
-    forged = header[:16] + struct.pack(">II", *size) + header[24:29]
-    forged += struct.pack(">I", zlib.crc32(forged[12:29])) + header[33:]
     tracemalloc.start()
     with pytest.raises(Undecodable, match="pixels is more than|DecompressionBomb"):
-        decode(forged, (8, 8, 1))
+        decode(bomb(*size), (8, 8, 1))
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
     tracemalloc.stop()
 
@@ -213,11 +230,18 @@ def test_images_that_do_not_decode_are_quarantined_with_their_reason_and_the_run
     (folder / "cat" / "text.jpg").write_text("no image")
     (folder / "dog" / "empty.png").touch()
     (folder / "dog" / "same.png").write_bytes((folder / "dog" / "2.png").read_bytes())
-    outcome = prepare(image_recipe(tmp_path, folder, clean={"max_dropped": 0.05, "rules": ["drop_duplicates"]}))
-    assert prepared(outcome.manifest).accounting.dropped == {"unreadable": 2, "drop_duplicates": 1}
+    (folder / "cat" / "cut.png").write_bytes((folder / "dog" / "2.png").read_bytes()[:-30])
+    (folder / "cat" / "bomb.png").write_bytes(bomb(30_000, 30_000))
+    (folder / "dog" / "moving.gif").write_bytes(animated("GIF"))
+    (folder / "dog" / "named.jpg").write_bytes((folder / "dog" / "2.png").read_bytes())
+    outcome = prepare(image_recipe(tmp_path, folder, clean={"max_dropped": 0.12, "rules": ["drop_duplicates"]}))
+    assert prepared(outcome.manifest).accounting.dropped == {"unreadable": 6, "drop_duplicates": 1}
     reasons = dict(zip(*(rows(outcome, "quarantine")[column].to_pylist() for column in ("key", "reason")), strict=True))
     assert reasons["dog/empty.png"] == "the file is empty" and "not a readable image" in reasons["cat/text.jpg"]
     assert reasons["dog/same.png"] == "same content as dog/2.png"
+    assert "not a readable image" in reasons["cat/cut.png"] and reasons["dog/moving.gif"] == "the image has several frames"
+    assert "DecompressionBomb" in reasons["cat/bomb.png"] or "pixels is more than" in reasons["cat/bomb.png"]
+    assert reasons["dog/named.jpg"] == "mislabelled: the name ends in .jpg, the content is PNG"
 
 
 @pytest.mark.spark

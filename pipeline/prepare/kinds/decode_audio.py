@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from scipy.signal import firwin, resample_poly
 
 from pipeline.prepare.kinds.base import Undecodable
 from pipeline.sections.media import MAX_SAMPLES, AudioOptions
@@ -139,6 +138,8 @@ def check_clipped(samples: Samples, options: AudioOptions) -> None:
 
 def resample(samples: Samples, rate: int, wanted: int) -> Samples:
     """Polyphase filter (SciPy's Kaiser window): nothing above half of the lower rate comes through."""
+    from scipy.signal import resample_poly  # 0.7 s, which workers on other kinds, and sounds of the right rate, need not pay
+
     common = gcd(rate, wanted)
     up, down = wanted // common, rate // common
     return np.asarray(resample_poly(samples, up, down, window=low_pass(up, down)), np.float32)
@@ -147,6 +148,8 @@ def resample(samples: Samples, rate: int, wanted: int) -> Samples:
 @lru_cache(maxsize=64)
 def low_pass(up: int, down: int) -> NDArray[np.float32]:
     """The filter that `resample_poly` would design anew for every sound."""
+    from scipy.signal import firwin
+
     highest = max(up, down)
     return np.asarray(firwin(20 * highest + 1, 1 / highest, window=("kaiser", 5.0)), np.float32)
 
