@@ -56,7 +56,7 @@ def own_loop(kind: str) -> tuple[Side, ...]:
 
 
 def start(job: Job) -> list[str | Path]:
-    return ["{python}", "-m", "benchmarks.p5.sides.spark_start"]
+    return ["{python}", "-m", "benchmarks.p6.sides.spark_start"]
 
 
 def after_start(figures: Figures) -> float:

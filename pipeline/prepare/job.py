@@ -92,7 +92,7 @@ def prepare(
     from pipeline.prepare.session import session_for, shown
 
     recipe = request.recipe
-    opened = session_for(given, f"longhaul-prepare-{recipe.name}", is_small=source.num_bytes < SMALL_BYTES)
+    opened = session_for(given, f"longhaul-prepare-{recipe.name}", is_small=is_light(recipe, source))
     with request.console.meter("prepare") as meter:
         meter(0, f"starting Spark for {len(source.uris)} files")
         try:
@@ -100,6 +100,11 @@ def prepare(
                 return prepare_rows(request, spark, source, before, origin, attempt)
         finally:
             shutil.rmtree(attempt.work, ignore_errors=True)
+
+
+def is_light(recipe: Recipe, source: RawFiles) -> bool:
+    """Whether Java has little to do: of a small source, and of contents, which Python decodes; then its second compiler only costs."""
+    return source.num_bytes < SMALL_BYTES or recipe.source.is_of_files or recipe.source.format == "text"
 
 
 def prepare_rows(

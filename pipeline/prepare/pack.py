@@ -53,15 +53,8 @@ def pack(rows: pa.Table, split: SplitName, packing: Packing) -> pa.Table:
         table, weights, names = fewer(tables.with_copies(plain, names, parts_of(packing), most), copies)
         packed, labels = packed_array(table.features), table.label
     slices = {name: pa.array(np.repeat(as_text(rows, name, packing.layout), times), pa.string()) for name in packing.slices}
-    return pa.table(
-        {
-            SAMPLE_ID: pa.array(names, pa.string()),
-            packing.tensor.name: packed,
-            LABEL: labels,
-            WEIGHT: weights * np.repeat(weights_of(rows, packing), times),
-            **slices,
-        }
-    )
+    weights = weights * np.repeat(weights_of(rows, packing), times)
+    return pa.table({SAMPLE_ID: pa.array(names, pa.string()), packing.tensor.name: packed, LABEL: labels, WEIGHT: weights, **slices})
 
 
 def copies_of(labels: NDArray[np.generic], packing: Packing) -> NDArray[np.int64]:

@@ -27,6 +27,7 @@ class ImageOptions(Section):
     mislabelled: Literal["quarantine", "accept"] = "quarantine"  # a name that ends like another format than the bytes are of
     max_file_mb: PositiveInt = 256  # of one encoded image
     max_pixels: int = Field(64_000_000, ge=1, le=89_000_000)  # of one image, from its header; nothing of a larger one is decoded
+    min_side: PositiveInt = 1  # pixels of the shorter side; a smaller image goes to quarantine
 
     @model_validator(mode="after")
     def fill_goes_with_fit(self) -> Self:

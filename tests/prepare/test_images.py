@@ -170,6 +170,13 @@ def test_what_is_too_large_is_refused_by_its_header_alone(size):
     tracemalloc.stop()
 
 
+def test_an_image_smaller_than_the_recipe_wants_is_refused():
+    small = encoded(np.zeros((9, 20, 1), np.uint8))
+    assert decode(small, (8, 8, 1), ImageOptions(min_side=9)).shape == (8, 8, 1)
+    with pytest.raises(Undecodable, match="20x9 pixels: the shorter side is less than image.min_side: 10"):
+        decode(small, (8, 8, 1), ImageOptions(min_side=10))
+
+
 def test_an_image_is_turned_as_its_camera_says():
     pixels = np.zeros((4, 6, 3), np.uint8)
     pixels[:, :3] = 255

@@ -54,7 +54,7 @@ def decode(content: bytes, shape: tuple[int, int, int], options: ImageOptions = 
     check_bytes(content, options, name)
     try:
         with Image.open(io.BytesIO(content), formats=list(MAGIC)) as image:
-            check_header(image, options.max_pixels)
+            check_header(image, options)
             upright = converted(turned(in_eight_bits(image)), "L" if shape[2] == 1 else "RGB")
             upright.load()
     except Undecodable:
@@ -83,9 +83,11 @@ def check_bytes(content: bytes, options: ImageOptions, name: str) -> None:
         raise Undecodable(f"mislabelled: the name ends in .{ending}, the content is {found}")
 
 
-def check_header(image: Image.Image, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise Undecodable(f"{image.width}x{image.height} pixels is more than {max_pixels}")
+def check_header(image: Image.Image, options: ImageOptions) -> None:
+    if image.width * image.height > options.max_pixels:
+        raise Undecodable(f"{image.width}x{image.height} pixels is more than {options.max_pixels}")
+    if min(image.size) < options.min_side:
+        raise Undecodable(f"{image.width}x{image.height} pixels: the shorter side is less than image.min_side: {options.min_side}")
     if image.mode not in MODES:
         raise Undecodable(f"pixel mode {image.mode} is not one of {', '.join(MODES)}")
     if getattr(image, "n_frames", 1) > 1:
