@@ -9,6 +9,7 @@ from benchmarks.bench import OURS, ROOT, Benchmark, Figures, Job, Side, at_least
 from benchmarks.p6 import check, data
 
 SIZE = "samples"
+MOST = 2  # repetitions: each takes half a minute or more
 QUICK = {"images": 1000, "audio": 1000, "text": 20_000}
 
 
@@ -20,11 +21,16 @@ def declare(name: str, kind: str, rows: int, steps: tuple[str, ...]) -> Benchmar
         sizes={SIZE: rows},
         quick_rows=QUICK[kind],
         sides=(
-            Side(OURS, ours(kind), "`pipeline prepare` in a process, Spark's start included"),
-            Side("bare", peer("bare_text" if kind == "text" else "bare", kind), "a plain loop in as many processes as cores"),
+            Side(OURS, ours(kind), "`pipeline prepare` in a process, Spark's start included", repetitions=MOST),
+            Side(
+                "bare",
+                peer("bare_text" if kind == "text" else "bare", kind),
+                "a plain loop in as many processes as cores",
+                repetitions=MOST,
+            ),
             *own_loop(kind),
             Side("row-udf", peer("row_udf_text" if kind == "text" else "row_udf", kind), "PySpark with row UDFs", repetitions=1),
-            Side("spark-start", start, "our Spark session", has_result=False, repetitions=2),
+            Side("spark-start", start, "our Spark session", has_result=False, repetitions=MOST),
         ),
         make_data=data.maker(kind),
         facts=data.facts,

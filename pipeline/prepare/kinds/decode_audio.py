@@ -131,7 +131,7 @@ def to_mono(samples: NDArray[Any], options: AudioOptions) -> Samples:
 
 
 def check_clipped(samples: Samples, options: AudioOptions) -> None:
-    share = float((np.abs(samples) >= FULL_SCALE).mean())
+    share = float(((samples >= FULL_SCALE) | (samples <= -FULL_SCALE)).mean())
     if share > options.max_clipped:
         raise Undecodable(f"{share:.2%} of the samples are clipped, more than audio.max_clipped: {options.max_clipped:.2%}")
 
