@@ -46,8 +46,6 @@ def find_interaction_problems(recipe: Recipe) -> list[Problem]:
         problems.append((("columns", wrong[0]), f"{wrong[0]!r}: {text}"))
     if recipe.windows is not None or recipe.content is not None:
         problems.append((("interactions",), "interactions do not go with windows, nor with images, sounds and texts"))
-    if recipe.privacy is not None:
-        problems.append((("privacy",), "privacy is not looked after in interactions yet; hash users before they come here"))
     if recipe.augment.copies or recipe.augment.balance is not None:
         problems.append((("augment",), "interactions are not augmented: negatives are drawn as interactions.negatives says"))
     if recipe.encode:

@@ -82,8 +82,6 @@ def _other_problems(recipe: Recipe) -> list[Problem]:
         problems.append((("task",), f"windows forecast numbers: expected task: regression, received {recipe.task}"))
     if recipe.content is not None:
         problems.append((("columns", recipe.content), f"{recipe.content!r}: windows are of numbers, categories and times"))
-    if recipe.privacy is not None:
-        problems.append((("privacy",), "privacy is not looked after in series yet; treat such columns before they come here"))
     if recipe.audit.max_near_duplicates is not None:
         problems.append((("audit", "max_near_duplicates"), "near duplicates are not looked for among windows; leave it out"))
     if wrong := [name for name, options in recipe.encode.items() if options.method == "target"]:
