@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
@@ -20,15 +21,20 @@ INTERFACE = "cable0"
 NUMBERS = itertools.count()
 
 
+@cache
 def why_not() -> str | None:
     """What this machine lacks for such hosts, or None."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     if not all(shutil.which(name) for name in ("ip", "ssh", "ssh-keygen")) or sshd() is None:
         return "iproute2, openssh-client or openssh-server is missing: apt-get install iproute2 openssh-client openssh-server"
-    made = subprocess.run(["ip", "netns", "add", f"lh{os.getpid()}try"], capture_output=True, text=True, check=False)
-    subprocess.run(["ip", "netns", "delete", f"lh{os.getpid()}try"], capture_output=True, check=False)
-    return f"this machine may not make network namespaces: {made.stderr.strip()}" if made.returncode else None
+    space = f"lh{os.getpid()}try"
+    cable = ["link", "add", "try0", "type", "veth", "peer", "name", "try1"]
+    tried = [["ip", "netns", "add", space], ["ip", "-n", space, *cable], ["ip", "netns", "exec", space, "true"]]
+    done = [subprocess.run(command, capture_output=True, text=True, check=False) for command in tried]
+    subprocess.run(["ip", "netns", "delete", space], capture_output=True, check=False)
+    failed = next((command.stderr.strip() for command in done if command.returncode), None)
+    return f"this machine may not make network namespaces: {failed}" if failed is not None else None
 
 
 def sshd() -> str | None:
