@@ -19,7 +19,7 @@ class Elastic(Section):
     min_ranks: PositiveInt = 1  # with fewer, wait for hosts to come back
     wait_s: PositiveInt = 600  # for so long; then the job fails
     discovery: str | None = None  # an executable that prints a host:slots a line; without it, launch.hosts or this machine
-    cooldown_s: PositiveInt = 60  # a place whose rank was lost is not used again for so long
+    cooldown_s: PositiveInt = 60  # a place whose rank was lost is not used again for so long, and not before its host answers
 
 
 class Launch(Section):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pipeline.errors import ConfigError, InfrastructureError, Interrupted
 from pipeline.sections.launch import Elastic, Hosts, Launch
 from pipeline.train.events import Event
 from pipeline.train.launch import RankLost, Report, launch
+from pipeline.train.ranks_over_ssh import ssh
 
 LOOK_S = 2.0  # between two looks at which hosts there are
 DISCOVERY_LIMIT_S = 30.0
@@ -30,18 +32,21 @@ Slots = list[tuple[str, int]]
 
 @dataclass
 class Places:
-    """Where ranks may run now: what was given or discovered, less what was lost not long ago."""
+    """Where ranks may run now: what was given or discovered, less what was lost and is not back."""
 
     given: Slots
     elastic: Elastic
     max_ranks: int
+    ssh_config: str | None = None
     lost: list[tuple[str, int, float]] = field(default_factory=list)  # host, places, when
+    probes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)  # of lost hosts that are asked whether they answer
 
     def now(self) -> Slots:
         """Hosts and how many ranks each takes, at most `max_ranks` over all. Raises ConfigError for what is no list of hosts."""
+        self.forgive()
         slots, room = [], self.max_ranks
         for host, count in discover(self.elastic.discovery) if self.elastic.discovery else self.given:
-            gone = sum(places for name, places, when in self.lost if name == host and time.monotonic() - when < self.elastic.cooldown_s)
+            gone = sum(places for name, places, _ in self.lost if name == host)
             if (use := min(room, count - gone)) > 0:
                 slots.append((host, use))
                 room -= use
@@ -49,6 +54,29 @@ class Places:
 
     def lose(self, host: str, places: int) -> None:
         self.lost.append((host, places, time.monotonic()))
+
+    def forgive(self) -> None:
+        """Lost places count again when their time is over and their host answers. Ranks are not ended for a host that is still dead."""
+        due = [loss for loss in self.lost if time.monotonic() - loss[2] >= self.elastic.cooldown_s]
+        back = {host for host in {host for host, _, _ in due} if self.answers(host)}
+        self.lost = [loss for loss in self.lost if loss not in due or loss[0] not in back]
+
+    def answers(self, host: str) -> bool:
+        """Whether ssh reaches a host. It is asked in the background; one of the next calls knows."""
+        if host == "localhost":
+            return True
+        if host not in self.probes:
+            command = [*ssh(host, self.ssh_config), "true"]
+            self.probes[host] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if self.probes[host].poll() is None:
+            return False
+        return self.probes.pop(host).returncode == 0
+
+    def close(self) -> None:
+        """Nobody is asked any more."""
+        for probe in self.probes.values():
+            probe.kill()
+            probe.wait()
 
     def wait(self, tell: Callable[[Event], None]) -> Slots:
         """Places for at least `min_ranks`.
@@ -106,7 +134,7 @@ def launch_elastic(
     """
     if settings.elastic is None:
         raise ValueError("launch.elastic is not set")
-    places = Places(settings.slots or [("localhost", size)], settings.elastic, size)
+    places = Places(settings.slots or [("localhost", size)], settings.elastic, size, settings.ssh_config)
     losses, furthest = 0, -1
 
     def hear(event: Event) -> None:
@@ -115,30 +143,31 @@ def launch_elastic(
             losses, furthest = 0, event["done"]
         on_event(event)
 
-    while True:
-        slots = places.wait(on_event)
-        total = num_places(slots)
-        growth = Growth(places, total)
-        try:
-            return launch(
-                arguments,
-                total,
-                logs=logs,
-                stall_timeout_s=stall_timeout_s,
-                on_event=hear,
-                settings=settings.model_copy(update=hosts_of(settings, slots)),
-                has_to_end=growth,
-            )
-        except RankLost as error:
-            losses += 1
-            if losses >= MAX_LOSSES:
-                raise
-            places.lose(error.host, error.places)
-            on_event({"warning": f"{error} Elastic: going on from the last checkpoint without that place."})
-        except Interrupted:
-            if not growth.was_seen:
-                raise
-            on_event({"warning": f"Hosts have come back: going on from the checkpoint just saved, on more than {total} ranks."})
+    with closing(places):
+        while True:
+            slots = places.wait(on_event)
+            total = num_places(slots)
+            growth = Growth(places, total)
+            try:
+                return launch(
+                    arguments,
+                    total,
+                    logs=logs,
+                    stall_timeout_s=stall_timeout_s,
+                    on_event=hear,
+                    settings=settings.model_copy(update=hosts_of(settings, slots)),
+                    has_to_end=growth,
+                )
+            except RankLost as error:
+                losses += 1
+                if losses >= MAX_LOSSES:
+                    raise
+                places.lose(error.host, error.places)
+                on_event({"warning": f"{error} Elastic: going on from the last checkpoint without that place."})
+            except Interrupted:
+                if not growth.was_seen:
+                    raise
+                on_event({"warning": f"Hosts have come back: going on from the checkpoint just saved, on more than {total} ranks."})
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import time
 from pathlib import Path
@@ -111,6 +112,21 @@ def test_hosts_are_those_that_the_discovery_script_prints_less_what_was_lost(tmp
     assert places.now() == [("a", 2), ("b", 3)]
     places.lose("a", 2)
     assert places.now() == [("b", 4)]
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="openssh-client is missing")
+def test_ranks_are_not_ended_for_a_lost_host_that_does_not_answer_yet(tmp_path):
+    config = tmp_path / "ssh_config"
+    config.write_text("Host b\n  HostName 127.0.0.1\n  Port 1\n")  # nobody listens there
+    places = Places([("a", 2), ("b", 2)], Elastic(cooldown_s=1), max_ranks=4, ssh_config=str(config))
+    places.lose("b", 2)
+    places.lose("localhost", 1)
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        assert places.now() == [("a", 2)]
+        time.sleep(0.2)
+    assert [host for host, _, _ in places.lost] == ["b"]
+    places.close()
 
 
 @pytest.mark.parametrize(
