@@ -120,6 +120,7 @@ class Benchmark:
     values: Mapping[str, Callable[[Figures], float]]
     targets: Mapping[str, Bound]  # of some of `values`
     fairness: tuple[str, ...] = ()  # what is not equal, and whom it favours
+    repetitions: Mapping[str, int] = field(default_factory=dict)  # of each side of a size, at most; for sizes that take long
     timeout_s: int = 3600
 
 

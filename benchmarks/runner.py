@@ -107,7 +107,8 @@ def run(benchmark: Benchmark, wanted: Plan, say: Say) -> Measured:
     for size, rows in wanted.sizes.items():
         data = inputs[size]
         found.facts[size] = benchmark.facts(data, rows)
-        for repetition, side in turns(wanted.sides_of(size), wanted.repetitions):
+        most = min(wanted.repetitions, benchmark.repetitions.get(size, wanted.repetitions))
+        for repetition, side in turns(wanted.sides_of(size), most):
             job = Job(rows, data, folder / "runs" / size / side.name, machine.cores())
             figures, checked = run_side(benchmark, side, job, pythons[side.environment])
             found.add(size, side.name, figures, checked)

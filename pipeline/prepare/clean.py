@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -12,14 +12,16 @@ from pipeline.errors import DataError
 from pipeline.prepare import fitted, near_texts
 from pipeline.prepare.columns import CHANGES, CONTENT, KEY, ORDER, col, hash_of
 from pipeline.prepare.marks import is_in, mark, matches
+from pipeline.prepare.narrow import narrowed
 from pipeline.sections.rules import CHANGING, Clean, CleanRule, FillNulls, KeepRange, NearDuplicates, Replace
 
 DUPLICATES = ("drop_duplicates", "drop_near_duplicates")
 NTH = "_nth"
 TINY = 1e-45  # what is smaller is 0 in float32
+Reader = Callable[[Recipe], DataFrame]  # rows with their splits, of a recipe that may have fewer columns
 
 
-def clean(rows: DataFrame, recipe: Recipe, num_partitions: int) -> DataFrame:
+def clean(rows: DataFrame, recipe: Recipe, num_partitions: int, read: Reader | None = None) -> DataFrame:
     """All rows; those that a rule drops have its name in RULE and the reason in REASON. The first rule that drops a row counts.
 
     Lazy, but for one Spark job for each group of rules that take their statistics from the same train rows: those that reach the
@@ -29,10 +31,13 @@ def clean(rows: DataFrame, recipe: Recipe, num_partitions: int) -> DataFrame:
         rows: with their splits.
         recipe: its rules.
         num_partitions: of the arrangement by ORDER, in which equal rows of a table lie together.
+        read: gives the rows again with fewer columns, for statistics that need no others; if None, they are taken from `rows`.
     """
     rules = list(enumerate(recipe.clean.rules))
+    found: dict[tuple[int, str], fitted.Fitted] = {}
     for group in fitted.group_rules(rules):
-        found = fitted.fit(rows, recipe, group)
+        if fitted.needs_statistics(group[0][1]):
+            found |= fitted.fit(seen_by(rows, recipe, group, found, read), recipe, group)
         for index, rule in group:
             rows = apply_rule(rows, recipe, index, rule, found, num_partitions)
     if any(rule.name in ("tidy", "replace") and recipe.label in rule.used for _, rule in rules):
@@ -41,6 +46,24 @@ def clean(rows: DataFrame, recipe: Recipe, num_partitions: int) -> DataFrame:
     return rows.withColumn(CHANGES, F.array(*changes) if changes else F.lit(None).cast("array<int>")).drop(
         *(f"{CHANGES}_{index}" for index, _ in rules)
     )
+
+
+def seen_by(
+    rows: DataFrame,
+    recipe: Recipe,
+    group: Sequence[fitted.IndexedRule],
+    found: Mapping[tuple[int, str], fitted.Fitted],
+    read: Reader | None,
+) -> DataFrame:
+    """The rows that reach a group of rules: with no more columns than they and the rules before them look at, where that can be."""
+    before = list(enumerate(recipe.clean.rules))[: group[0][0]]
+    few = narrowed(recipe, [rule for _, rule in [*before, *group]]) if read else None
+    if few is None or read is None:
+        return rows
+    rows = read(few)
+    for index, rule in before:
+        rows = apply_rule(rows, few, index, rule, found, num_partitions=0)  # no rule that moves rows is among them
+    return rows
 
 
 def apply_rule(

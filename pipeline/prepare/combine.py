@@ -18,7 +18,8 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.manifest import verify_file
 from pipeline.paths import MANIFEST
 from pipeline.prepare.baseline import STATISTICS, load_statistics
-from pipeline.prepare.sketch import Sketch, merge, summarise
+from pipeline.prepare.sketch import Sketch, merge
+from pipeline.prepare.summary import summarise
 from pipeline.schema import ColumnStatistics
 from pipeline.summary import rounded
 

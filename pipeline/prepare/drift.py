@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
-from pipeline.prepare.sketch import CategorySketch, NumberSketch, Sketch, bucket_of
+from pipeline.prepare.buckets import bucket_of
+from pipeline.prepare.sketch import CategorySketch, NumberSketch, Sketch
 from pipeline.schema import Drifted, Shift
 from pipeline.sections.data import Drift
 

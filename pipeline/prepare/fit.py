@@ -20,8 +20,9 @@ from pipeline.prepare.encode import TARGET_SUMS, feature_names, fit_encoder, fit
 from pipeline.prepare.kinds import KINDS
 from pipeline.prepare.pack import Packing, folds_of, labels_of
 from pipeline.prepare.scale import fit_scaler
-from pipeline.prepare.sketch import CategorySketch, NumberSketch, summarise
+from pipeline.prepare.sketch import CategorySketch, NumberSketch
 from pipeline.prepare.staging import Layout, read_staged
+from pipeline.prepare.summary import summarise
 from pipeline.prepare.tally import Tally
 from pipeline.prepare.tasks import ArrowFunction
 from pipeline.schema import CategoryEncoder, NumberScaler, Tensor, TimeEncoder

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import shutil
+import threading
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -53,6 +55,7 @@ PARTITION_BYTES = 32 << 20  # of source, behind one staged partition
 MIN_PARTITIONS = 4
 MAX_BATCH, BATCH_BYTES = 10_000, 8 << 20
 MAX_BATCH_BYTES = 64 << 20  # of rows that are longer than expected
+UNLIMITED = 2**31 - 1
 LAYOUT = 4  # raise when the same recipe and source give other files
 
 
@@ -93,6 +96,7 @@ def prepare(
 
     recipe = request.recipe
     opened = session_for(given, f"longhaul-prepare-{recipe.name}", is_small=is_light(recipe, source))
+    threading.Thread(target=load_steps, daemon=True).start()
     with request.console.meter("prepare") as meter:
         meter(0, f"starting Spark for {len(source.uris)} files")
         try:
@@ -105,6 +109,12 @@ def prepare(
 def is_light(recipe: Recipe, source: RawFiles) -> bool:
     """Whether Java has little to do: of a small source, and of contents, which Python decodes; then its second compiler only costs."""
     return source.num_bytes < SMALL_BYTES or recipe.source.is_of_files or recipe.source.format == "text"
+
+
+def load_steps() -> None:
+    """Import what the steps need, a second's work, while Java starts and Python would wait."""
+    for name in ("staging", "fit", "write", "report", "media_sheet", "windows.stage", "interactions.stage"):
+        importlib.import_module(f"pipeline.prepare.{name}")
 
 
 def prepare_rows(
@@ -121,7 +131,8 @@ def prepare_rows(
 
     recipe, files, work = request.recipe, attempt.files, attempt.work
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(rows_per_batch(recipe)))
-    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(MAX_BATCH_BYTES))
+    # Spark adds up the bytes of all columns after every row to keep this; rows of numbers and categories are never that long.
+    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(MAX_BATCH_BYTES if recipe.content else UNLIMITED))
     rows, bounds, num_partitions = arrange(spark, recipe, source, before)
     windows = series_layout(recipe) if recipe.windows else None
     taken = interaction_layout(recipe) if recipe.interactions else None
@@ -188,7 +199,11 @@ def arrange(spark: SparkSession, recipe: Recipe, source: RawFiles, before: Basel
     num_partitions = max(MIN_PARTITIONS, -(-source.num_bytes // PARTITION_BYTES))
     rows = drop_invalid(by_series(read_rows(spark, recipe, source), recipe), recipe)
     bounds = fit_bounds(rows, recipe, before.bounds_for(recipe))
-    return clean(assign_splits(rows, recipe, bounds), recipe, num_partitions), bounds, num_partitions
+
+    def read_again(few: Recipe) -> DataFrame:
+        return assign_splits(drop_invalid(read_rows(spark, few, source), few), few, bounds)
+
+    return clean(assign_splits(rows, recipe, bounds), recipe, num_partitions, read_again), bounds, num_partitions
 
 
 def by_series(rows: DataFrame, recipe: Recipe) -> DataFrame:

@@ -17,6 +17,8 @@ from pipeline.scaling import scale
 from pipeline.schema import LABEL, SAMPLE_ID, WEIGHT, CategoryEncoder, NumberScaler, SplitName, Tensor, TimeEncoder
 from pipeline.sections.augment import Augment
 
+BLOCK_ROWS = 4096  # whose numbers stay in a core's cache while they are taken column by column
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -38,23 +40,24 @@ class Packing:
 
 def pack(rows: pa.Table, split: SplitName, packing: Packing) -> pa.Table:
     """Prepared rows of one split, in the order given; each train row is followed by its augmented copies."""
-    labels, names = labels_of(rows, packing), rows[SAMPLE_ID].to_pylist()
+    labels, names = labels_of(rows, packing), rows[SAMPLE_ID]
     copies = copies_of(labels, packing) if split == "train" else np.zeros(len(labels), np.int64)
     times = 1 + copies * packing.augment.rows_per_copy(has_classes=packing.target is None)
     if packing.layout.content and packing.layout.column and packing.content:
-        found = content.with_copies(
-            rows[packing.layout.content], labels, names, copies.tolist(), packing.layout.column.kind, packing.content, packing.augment
-        )
-        packed = KINDS[packing.layout.column.kind].pack(found.values, packing.content)
-        labels, weights, names = found.labels, found.weights, found.names
+        values, kind = rows[packing.layout.content], packing.layout.column.kind
+        found = content.with_copies(values, labels, names.to_pylist(), copies.tolist(), kind, packing.content, packing.augment)
+        packed, labels, weights = KINDS[kind].pack(found.values, packing.content), found.labels, found.weights
+        names = pa.array(found.names, pa.string())
     else:
-        plain = tables.Rows(pack_features(rows, split, packing), labels)
-        most = packing.augment.model_copy(update={"copies": int(copies.max(initial=0))})
-        table, weights, names = fewer(tables.with_copies(plain, names, parts_of(packing), most), copies)
+        table, weights = tables.Rows(pack_features(rows, split, packing), labels), np.ones(len(labels), np.float32)
+        if copies.any():
+            most = packing.augment.model_copy(update={"copies": int(copies.max())})
+            table, weights, texts = fewer(tables.with_copies(table, names.to_pylist(), parts_of(packing), most), copies)
+            names = pa.array(texts, pa.string())
         packed, labels = packed_array(table.features), table.label
     slices = {name: pa.array(np.repeat(as_text(rows, name, packing.layout), times), pa.string()) for name in packing.slices}
     weights = weights * np.repeat(weights_of(rows, packing), times)
-    return pa.table({SAMPLE_ID: pa.array(names, pa.string()), packing.tensor.name: packed, LABEL: labels, WEIGHT: weights, **slices})
+    return pa.table({SAMPLE_ID: names, packing.tensor.name: packed, LABEL: labels, WEIGHT: weights, **slices})
 
 
 def copies_of(labels: NDArray[np.generic], packing: Packing) -> NDArray[np.int64]:
@@ -101,8 +104,10 @@ def pack_features(rows: pa.Table, split: SplitName, packing: Packing) -> NDArray
     """(R, F) float32: scaled numbers, then encoded categories, then times."""
     numbers = numbers_of(rows) if packing.layout.numbers else np.empty((rows.num_rows, 0))
     features = np.empty((rows.num_rows, packing.tensor.shape[0]), np.float32)
-    for place, scaler in enumerate(packing.scalers):
-        features[:, place] = scale(numbers[:, packing.layout.numbers.index(scaler.column)], scaler)
+    for start in range(0, rows.num_rows, BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        for place, scaler in enumerate(packing.scalers):
+            features[block, place] = scale(numbers[block, packing.layout.numbers.index(scaler.column)], scaler)
     begin = len(packing.scalers)
     for encoder in packing.encoders:
         folds = folds_of(rows, len(encoder.fold_means)) if encoder.method == "target" and split == "train" else None

@@ -24,7 +24,7 @@ from pipeline.prepare import figures
 from pipeline.prepare.encode import feature_names, time_names
 from pipeline.prepare.findings import MAX_NULLS, MIN_CLASS_ROWS, find
 from pipeline.prepare.media_sheet import Example
-from pipeline.prepare.sketch import SAMPLE
+from pipeline.prepare.value_sample import SAMPLE
 from pipeline.prepare.wording import (
     cut,
     encoder_text,

@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 
 from pipeline.console import Meter
 from pipeline.errors import ConfigError, DataError, InfrastructureError, LonghaulError
+from pipeline.prepare.java import start_options
 
 # What a result may not depend on is fixed here, for every cluster.
 FIXED = {
@@ -26,6 +27,7 @@ FIXED = {
     "spark.sql.csv.parser.columnPruning.enabled": "false",  # else ragged rows pass when few columns are selected
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",  # day=01 is text
     "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "true",
+    "spark.sql.execution.pandas.udf.buffer.size": "1048576",  # bytes at a time between Java and Python
 }
 LOCAL = {
     "spark.master": "local[*]",
@@ -37,8 +39,6 @@ LOCAL = {
     "spark.sql.shuffle.partitions": "4",
     "spark.sql.files.openCostInBytes": "65536",  # small files share tasks
 }
-# Java's second compiler pays off after minutes; for small data it costs more than Spark's own work.
-SMALL = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 DATA_CONDITIONS = (
     "CANNOT_MERGE",
     "CANNOT_READ",
@@ -79,7 +79,7 @@ def spark_session(name: str, *, is_small: bool = False) -> Iterator[SparkSession
     is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # or Spark's workers take the system's Python
     builder = SparkSession.builder.appName(name)
-    local = {} if is_submitted else {**LOCAL, **(SMALL if is_small else {})}
+    local = {} if is_submitted else {**LOCAL, "spark.driver.extraJavaOptions": start_options(is_small=is_small)}
     for key, value in {**local, **FIXED}.items():
         builder = builder.config(key, value)
     try:

@@ -4,18 +4,15 @@ Every part is a function of the rows alone, not of their order or of how they we
 the sketch of the whole, so that a retried or repartitioned job finds the same numbers to the last bit.
 
 - Sums are integers (`exact.py`).
-- A number's bucket is its sign, exponent and first 9 bits of mantissa, at most 0.2 % wide.
-  Source: Masson, Rim, Lee 2019, DDSketch, arXiv:1908.10693; with the float's own bits as the logarithm.
-- The sample of values are the SAMPLE ones with the smallest hashes, each with the exact number of its rows: one of the final sample is in
-  the sample of every part that has it. Source: Beyer et al. 2007, 10.1145/1247480.1247504, section 4 (synopses of unions).
+- A number's bucket is what its first bits say (`buckets.py`).
+- The sample of values are those with the smallest hashes, each with the exact number of its rows (`value_sample.py`).
 """
 
 from __future__ import annotations
 
 import math
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,22 +20,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.prepare.buckets import Buckets, bucket_of, middles, spread_rows
 from pipeline.prepare.exact import exact_mean, exact_std, exact_sum, exact_sum_of_squares
-from pipeline.schema import ColumnStatistics, Histogram
+from pipeline.prepare.value_sample import HASHES, SAMPLE, ValueSample, estimate_distinct, text_hashes, unhashed
 
-SAMPLE = 1024  # values whose rows are counted; with more distinct ones the estimate of their number has a standard error of 3 %
-QUANTILES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
-
-_SHIFT = 52 - 9  # bits of a float64 that its bucket leaves out
-_SIGN = 1 << (63 - _SHIFT)
 _BLOCK = 1 << 15  # values whose arrays stay in a core's cache
-_HASHES = 1 << 64
-_SLOTS = 1 << 14
-_BINS = 40
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
 
 
 class NumberSketch:
@@ -51,8 +40,8 @@ class NumberSketch:
         self.sum_of_squares = 0
         self.min = math.inf
         self.max = -math.inf
-        self._buckets = _Buckets()
-        self._sample = _Sample()
+        self._buckets = Buckets()
+        self._sample = ValueSample()
 
     def add(self, values: Floats) -> None:
         """Take (N,) rows in; NaN is a missing value."""
@@ -99,24 +88,24 @@ class NumberSketch:
 
     @property
     def distinct(self) -> int:
-        return len(self._sample.hashes) if self.is_complete else _estimate(int(self._sample.hashes[-1]), self.count)
+        return len(self._sample.hashes) if self.is_complete else estimate_distinct(int(self._sample.hashes[-1]), self.count)
 
     @property
     def bound(self) -> int:
         """Values whose hash is below it are all in the sample."""
-        return _HASHES if self.is_complete else int(self._sample.hashes[-1])
+        return HASHES if self.is_complete else int(self._sample.hashes[-1])
 
     def counts_within(self, bound: int) -> tuple[Floats, Integers]:
         """((V,) ascending values, their counts) of the sample's values whose hash is below a bound."""
         kept = self._sample.hashes <= np.uint64(max(bound - 1, 0))
-        values = _unhashed(self._sample.hashes[kept])
+        values = unhashed(self._sample.hashes[kept])
         order = np.argsort(values)
         return values[order], self._sample.counts[kept][order]
 
     @property
     def value_counts(self) -> dict[float, int]:
         """Rows of each value, by value: of all if `is_complete`, else of a sample of the distinct values."""
-        values, counts = self.counts_within(_HASHES)
+        values, counts = self.counts_within(HASHES)
         return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
     def buckets(self) -> tuple[Integers, Integers]:
@@ -125,7 +114,7 @@ class NumberSketch:
 
     def weighted_values(self) -> tuple[Floats, Integers]:
         """((V,) ascending values, (V,) rows that each stands for): all of them if `is_complete`, else at most 0.2 % off."""
-        values, counts = self.counts_within(_HASHES)
+        values, counts = self.counts_within(HASHES)
         if not self.is_complete:
             values, counts = self.spread_over(values, counts)
         return np.clip(values, self.min, self.max), counts
@@ -138,8 +127,8 @@ class NumberSketch:
         ids, rows = self.buckets()
         bucket = np.searchsorted(ids, bucket_of(values))
         empty = np.bincount(bucket, minlength=len(ids)) == 0
-        places = np.concatenate([values, _middles(ids[empty])])
-        counts = np.concatenate([_spread(rows, bucket, counts), rows[empty]])
+        places = np.concatenate([values, middles(ids[empty])])
+        counts = np.concatenate([spread_rows(rows, bucket, counts), rows[empty]])
         order = np.argsort(places, kind="stable")
         return places[order], counts[order]
 
@@ -197,8 +186,8 @@ class CategorySketch:
             self._insert(new)
 
     def _insert(self, new: Mapping[str, int]) -> None:
-        texts, hashes = list(new), _text_hashes(new)
-        bound = max(self._hashes.values()) if len(self._hashes) == SAMPLE else _HASHES - 1
+        texts, hashes = list(new), text_hashes(new)
+        bound = max(self._hashes.values()) if len(self._hashes) == SAMPLE else HASHES - 1
         if len(new) > SAMPLE:
             bound = min(bound, int(np.partition(hashes, SAMPLE - 1)[SAMPLE - 1]))
         for place in np.flatnonzero(hashes <= np.uint64(bound)).tolist():
@@ -214,12 +203,12 @@ class CategorySketch:
 
     @property
     def distinct(self) -> int:
-        return len(self._counts) if self.is_complete else _estimate(max(self._hashes.values()), self.count)
+        return len(self._counts) if self.is_complete else estimate_distinct(max(self._hashes.values()), self.count)
 
     @property
     def bound(self) -> int:
         """Values whose hash is below it are all in the sample."""
-        return _HASHES if self.is_complete else max(self._hashes.values())
+        return HASHES if self.is_complete else max(self._hashes.values())
 
     def counts_within(self, bound: int) -> dict[str, int]:
         """Rows of each of the sample's values whose hash is below a bound."""
@@ -275,7 +264,7 @@ def to_json(sketch: Sketch, *, packed: bool = False) -> dict[str, Any]:
         counts = sketch.value_counts
         return {"kind": "category", **common, "sample": {"values": list(counts), "rows": list(counts.values())}}
     write = _pack if packed else np.ndarray.tolist
-    values, counts_of_values = sketch.counts_within(_HASHES)
+    values, counts_of_values = sketch.counts_within(HASHES)
     ids, rows = sketch.buckets()
     return {
         "kind": "number",
@@ -319,252 +308,3 @@ def _unpack(data: str | list[float] | list[int]) -> Any:
     kind, _, text = data.partition(" ")
     array = np.frombuffer(b64decode(text), kind)
     return array.astype(kind[1] + "8")
-
-
-def summarise(sketch: Sketch) -> ColumnStatistics:
-    """What a manifest and a report say of a column."""
-    common = {"count": sketch.count, "nulls": sketch.nulls, "distinct": sketch.distinct}
-    if isinstance(sketch, CategorySketch):
-        return ColumnStatistics(**common, top=_most_frequent(sketch.value_counts))
-    if not sketch.count:
-        return ColumnStatistics(**common)
-    values = {_number_text(value): rows for value, rows in sketch.value_counts.items()} if sketch.is_complete else {}
-    found = sketch.quantiles([float(name) for name in QUANTILES])
-    return ColumnStatistics(
-        **common,
-        top=_most_frequent(values),
-        mean=sketch.mean,
-        std=sketch.std,
-        min=sketch.min,
-        max=sketch.max,
-        quantiles=dict(zip(QUANTILES, found.tolist(), strict=True)),
-        histogram=_histogram(sketch),
-    )
-
-
-def _most_frequent(counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(counts.items(), key=lambda item: -item[1])[:10])
-
-
-def _number_text(value: float) -> str:
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
-
-
-def _histogram(sketch: NumberSketch) -> Histogram:
-    low, high = sketch.quantiles([0.005, 0.995]).tolist()
-    if low == high:
-        low, high = sketch.min, sketch.max
-    if low == high:
-        margin = max(0.5, abs(low) / 1000)
-        return Histogram(edges=(low - margin, low + margin), counts=(sketch.count,))
-    values, counts = sketch.weighted_values()
-    edges = np.linspace(low, high, min(_BINS, len(values)) + 1)
-    bins = np.searchsorted(edges[1:-1], values, side="right")
-    rows = np.bincount(bins, counts, minlength=len(edges) - 1).astype(np.int64)
-    return Histogram(edges=tuple(edges.tolist()), counts=tuple(rows.tolist()))
-
-
-class _Buckets:
-    """Rows by bucket. A bucket is the first bits of the absolute value, kept in one array for each sign; 0 is also what is below 1e-310."""
-
-    def __init__(self) -> None:
-        self.zeros = 0
-        self.positive = _Dense()
-        self.negative = _Dense()
-
-    def add(self, values: Floats, smallest: float, largest: float) -> None:
-        bits = values.view(np.int64)
-        ids = bits >> _SHIFT
-        if smallest > 0 and (lowest := _bucket(smallest)):
-            ids -= lowest
-            self.positive.add(lowest, np.bincount(ids))
-            return
-        ids &= _SIGN - 1
-        highest = max(_bucket(abs(smallest)), _bucket(abs(largest)))
-        if highest == 0:
-            self.zeros += len(values)
-            return
-        lowest = int((ids - 1).view(np.uint64).min()) + 1  # 0 wraps around to the largest
-        ids -= lowest - 1
-        np.maximum(ids, 0, out=ids)
-        width = highest - lowest + 1
-        signs = bits >> 63
-        ids ^= signs  # negative where the value is: with the next line, two's complement
-        ids -= signs
-        ids += width
-        rows = np.bincount(ids, minlength=2 * width + 1)
-        self.negative.add(lowest, rows[:width][::-1])
-        self.zeros += int(rows[width])
-        self.positive.add(lowest, rows[width + 1 :])
-
-    def add_ids(self, ids: Integers, rows: Integers) -> None:
-        for sign, part in ((-1, self.negative), (1, self.positive)):
-            if (mine := ids * sign > 0).any():
-                places = np.abs(ids[mine])
-                counts = np.zeros(int(places.max() - places.min()) + 1, np.int64)
-                counts[places - places.min()] = rows[mine]
-                part.add(int(places.min()), counts)
-        self.zeros += int(rows[ids == 0].sum())
-
-    def absorb(self, other: _Buckets) -> None:
-        self.zeros += other.zeros
-        self.positive.add(other.positive.first, other.positive.counts)
-        self.negative.add(other.negative.first, other.negative.counts)
-
-    def ids_and_counts(self) -> tuple[Integers, Integers]:
-        below, above = self.negative, self.positive
-        ids = np.concatenate([-below.places()[::-1], [0], above.places()])
-        rows = np.concatenate([below.counts[below.counts > 0][::-1], [self.zeros], above.counts[above.counts > 0]])
-        return ids[rows > 0], rows[rows > 0]
-
-
-class _Dense:
-    """Counts of consecutive places, the first of which is `first`."""
-
-    def __init__(self) -> None:
-        self.first = 0
-        self.counts = np.zeros(0, np.int64)
-
-    def add(self, first: int, counts: Integers) -> None:
-        if not len(counts):
-            return
-        if not len(self.counts):
-            self.first = first
-        low, high = min(self.first, first), max(self.first + len(self.counts), first + len(counts))
-        if high - low > len(self.counts):
-            grown = np.zeros(high - low, np.int64)
-            grown[self.first - low : self.first - low + len(self.counts)] = self.counts
-            self.first, self.counts = low, grown
-        self.counts[first - low : first - low + len(counts)] += counts
-
-    def places(self) -> Integers:
-        return np.flatnonzero(self.counts) + self.first
-
-
-def bucket_of(values: Floats) -> Integers:
-    """(N,) ids of the buckets that values are in: ascending with the value, 0 of 0."""
-    bits = values.view(np.int64)
-    places = (bits >> _SHIFT) & (_SIGN - 1)
-    return np.where(bits < 0, -places, places)
-
-
-def _bucket(value: float) -> int:
-    return int(bucket_of(np.asarray([value]))[0])
-
-
-def _middles(ids: Integers) -> Floats:
-    low, high = np.abs(ids) << _SHIFT, (np.abs(ids) + 1) << _SHIFT
-    middles: Floats = (low.view(np.float64) + high.view(np.float64)) / 2
-    return np.where(ids == 0, 0.0, np.copysign(middles, ids))
-
-
-def _spread(rows: Integers, bucket: Integers, counts: Integers) -> Integers:
-    """(V,) rows of each bucket's values, in proportion to their `counts`; a bucket's add up to its rows. `bucket` ascends."""
-    running = np.cumsum(counts)
-    first = np.searchsorted(bucket, bucket)
-    last = np.searchsorted(bucket, bucket, side="right") - 1
-    before = running[first] - counts[first]
-    up_to = np.rint(rows[bucket] * ((running - before) / (running[last] - before))).astype(np.int64)
-    below = np.concatenate([[0], up_to[:-1]])
-    below[first] = 0
-    spread: Integers = up_to - below
-    return spread
-
-
-class _Sample:
-    """Rows of the SAMPLE values with the smallest hashes. The hash can be inverted, so values themselves need not be kept."""
-
-    def __init__(self) -> None:
-        self.hashes: Hashes = np.zeros(0, np.uint64)  # ascending
-        self.counts: Integers = np.zeros(0, np.int64)
-        self._slots: Integers | None = None  # last bits of a hash -> its place in `hashes`
-
-    @property
-    def rows(self) -> int:
-        return int(self.counts.sum())
-
-    def add(self, values: Floats, num_seen: int) -> None:
-        """Take values in, after `num_seen` others: as many at a time, since the more were seen, the more of the next can be left out."""
-        start = 0
-        while start < len(values):
-            stop = start + max(2 * SAMPLE, num_seen + start)
-            self._add_hashes(_hashed(values[start:stop]))
-            start = stop
-
-    def add_counts(self, values: Floats, counts: Integers) -> None:
-        hashes = _hashed(values)
-        order = np.argsort(hashes)
-        self._insert(hashes[order], counts[order])
-
-    def absorb(self, other: _Sample) -> None:
-        self._insert(other.hashes, other.counts)
-
-    def _add_hashes(self, hashes: Hashes) -> None:
-        if len(self.hashes) == SAMPLE:
-            hashes = hashes[hashes <= self.hashes[-1]]
-        if len(hashes) > SAMPLE // 4 and len(self.hashes):
-            hashes = self._count_known(hashes)
-        self._insert(*np.unique(hashes, return_counts=True))
-
-    def _count_known(self, hashes: Hashes) -> Hashes:
-        """Count those that the sample has; the others, and the few whose slot another one has, come back."""
-        if self._slots is None:
-            self._slots = np.zeros(_SLOTS, np.int64)
-            self._slots[_slots(self.hashes)] = np.arange(len(self.hashes))
-        places = self._slots.take(_slots(hashes))
-        known = self.hashes.take(places) == hashes
-        rest: Hashes = hashes[~known]
-        self.counts += np.bincount(places[known] if len(rest) else places, minlength=len(self.hashes))
-        return rest
-
-    def _insert(self, hashes: Hashes, counts: Integers) -> None:
-        if not len(hashes):
-            return
-        hashes, counts = np.concatenate([self.hashes, hashes]), np.concatenate([self.counts, counts])
-        order = np.argsort(hashes, kind="stable")
-        hashes, counts = hashes[order], counts[order]
-        first = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
-        self.hashes = hashes[first[:SAMPLE]]
-        self.counts = np.add.reduceat(counts, first)[:SAMPLE].copy()  # not a view that keeps the rest
-        self._slots = None
-
-
-def _slots(hashes: Hashes) -> Integers:
-    return (hashes & np.uint64(_SLOTS - 1)).astype(np.int64)
-
-
-# splitmix64 without its counter: a bijection of 64 bits. Source: Steele, Lea, Flood 2014, 10.1145/2660193.2660195 (Stafford's mix 13).
-_FACTORS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-_INVERSES = tuple(pow(factor, -1, _HASHES) for factor in _FACTORS)
-_OFFSET = 0x9E3779B97F4A7C15  # so that 0.0 is not the smallest hash
-
-
-def _hashed(values: Floats) -> Hashes:
-    mixed = values.view(np.uint64) + np.uint64(_OFFSET)
-    mixed ^= mixed >> np.uint64(30)
-    mixed *= np.uint64(_FACTORS[0])
-    mixed ^= mixed >> np.uint64(27)
-    mixed *= np.uint64(_FACTORS[1])
-    mixed ^= mixed >> np.uint64(31)
-    return mixed
-
-
-def _unhashed(hashes: Hashes) -> Floats:
-    mixed = hashes ^ (hashes >> np.uint64(31)) ^ (hashes >> np.uint64(62))
-    mixed *= np.uint64(_INVERSES[1])
-    mixed ^= (mixed >> np.uint64(27)) ^ (mixed >> np.uint64(54))
-    mixed *= np.uint64(_INVERSES[0])
-    mixed ^= (mixed >> np.uint64(30)) ^ (mixed >> np.uint64(60))
-    mixed -= np.uint64(_OFFSET)
-    values: Floats = mixed.view(np.float64)
-    return values
-
-
-def _text_hashes(values: Iterable[str]) -> Hashes:
-    return np.frombuffer(b"".join([blake2b(value.encode(), digest_size=8).digest() for value in values]), "<u8")
-
-
-def _estimate(largest: int, count: int) -> int:
-    """Distinct values among `count` rows, from the largest hash of a full sample."""
-    return min(round((SAMPLE - 1) * _HASHES / (largest + 1)), count)

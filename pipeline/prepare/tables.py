@@ -88,15 +88,21 @@ def read_part(recipe: Recipe, raw: DataFrame, declared: list[str]) -> DataFrame:
             f"{recipe.source.path} has no column {', '.join(missing)}. It has: {', '.join(found)}. Correct `columns` of the recipe."
         )
     types = dict(raw.dtypes)
-    typed = raw.withColumns({TYPED + name: parse(recipe, name, types[name]) for name in declared})  # once: reasons look at them again
+    places = {name: place_of(recipe, name, types[name]) for name in declared}
+    typed = raw.withColumns({places[name]: parse(recipe, name, types[name]) for name in declared})  # once: reasons look at them again
     rows = typed.withColumn(REASON, F.make_valid_utf8(first_reason(recipe, types, declared)))
     is_unreadable = F.col(REASON).isNotNull()
     return rows.select(
-        *(col(TYPED + name).alias(name) for name in declared),
+        *(col(places[name]).alias(name) for name in declared),
         REASON,
         F.when(is_unreadable, seldom(F.to_json(F.struct(*shown(recipe, types))))).alias(RAW),
         F.when(is_unreadable, F.lit("unreadable")).alias(RULE),
     )
+
+
+def place_of(recipe: Recipe, name: str, stored: str) -> str:
+    """Where a typed value stands: beside the stored one, which quarantine shows, or in its place where they are the same."""
+    return name if recipe.columns[name].kind == "number" and stored == "double" else TYPED + name
 
 
 def shown(recipe: Recipe, types: Mapping[str, str]) -> list[Column]:
@@ -126,8 +132,6 @@ def parse(recipe: Recipe, name: str, stored: str) -> Column:
         return as_time(recipe, name, raw, stored)
     if kind in DECODED:  # as it is stored: bytes, or the path of a file
         return col(name)
-    if kind == "text" and is_text(stored):
-        raw = F.when(~too_large_column(name, raw, recipe.columns[name].text)[0], raw)
     if kind == "text" and is_text(stored):
         raw = F.when(~too_large_column(name, raw, recipe.columns[name].text)[0], raw)
     return F.when(F.is_valid_utf8(raw), raw) if is_text(stored) else raw.try_cast("string")
@@ -168,12 +172,10 @@ def first_reason(recipe: Recipe, types: Mapping[str, str], declared: Sequence[st
         found.append(wrong_value(recipe, name, types[name]))
         if recipe.columns[name].kind == "text" and is_text(types[name]):
             found.insert(-1, too_large_column(name, given(recipe, name, types[name]), recipe.columns[name].text))
-        if recipe.columns[name].kind == "text" and is_text(types[name]):
-            found.insert(-1, too_large_column(name, given(recipe, name, types[name]), recipe.columns[name].text))
         if recipe.columns[name].role == "weight":
-            found.append((col(TYPED + name) < 0, F.lit(f"{name}: the weight is negative")))
+            found.append((col(place_of(recipe, name, types[name])) < 0, F.lit(f"{name}: the weight is negative")))
         if is_needed := needed(recipe, name):
-            found.append((col(TYPED + name).isNull(), F.lit(f"{name}: the {is_needed} is missing")))
+            found.append((col(place_of(recipe, name, types[name])).isNull(), F.lit(f"{name}: the {is_needed} is missing")))
     is_wrong = reduce(Column.__or__, (wrong for wrong, _ in found))
     return F.when(is_wrong, seldom(F.coalesce(*(F.when(wrong, why) for wrong, why in found))))
 
@@ -187,7 +189,7 @@ def broken_line(recipe: Recipe) -> Column:
 
 def wrong_value(recipe: Recipe, name: str, stored: str) -> tuple[Column, Column]:
     """(whether it is wrong, what is wrong with it)."""
-    column, raw, value = recipe.columns[name], given(recipe, name, stored), col(TYPED + name)
+    column, raw, value = recipe.columns[name], given(recipe, name, stored), col(place_of(recipe, name, stored))
     is_lost = value.isNull() & raw.isNotNull()
     if column.kind in DECODED:
         return F.lit(False), F.lit(None).cast("string")

@@ -13,7 +13,8 @@ from pipeline.console import Console
 from pipeline.errors import ConfigError, DataError
 from pipeline.manifest import Manifest, describe_files
 from pipeline.prepare.combine import STATISTICS, as_record, combine, print_table
-from pipeline.prepare.sketch import category_sketch, number_sketch, summarise, to_json
+from pipeline.prepare.sketch import category_sketch, number_sketch, to_json
+from pipeline.prepare.summary import summarise
 from tests.conftest import pipeline
 
 

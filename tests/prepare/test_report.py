@@ -14,7 +14,8 @@ import pytest
 from pipeline.config import Recipe
 from pipeline.prepare.findings import find
 from pipeline.prepare.report import MAX_SAMPLES, RAW_CHARACTERS, render, sample_quarantine, visible
-from pipeline.prepare.sketch import category_sketch, number_sketch, summarise
+from pipeline.prepare.sketch import category_sketch, number_sketch
+from pipeline.prepare.summary import summarise
 from pipeline.prepare.wording import percent
 from pipeline.schema import (
     Accounting,

@@ -15,17 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.prepare.sketch import (
-    SAMPLE,
-    NumberSketch,
-    bucket_of,
-    category_sketch,
-    from_json,
-    merge,
-    number_sketch,
-    summarise,
-    to_json,
-)
+from pipeline.prepare.buckets import bucket_of
+from pipeline.prepare.sketch import NumberSketch, category_sketch, from_json, merge, number_sketch, to_json
+from pipeline.prepare.summary import summarise
+from pipeline.prepare.value_sample import SAMPLE
 
 NUMBERS = st.floats(-3.5e38, 3.5e38)
 ROWS = st.lists(st.one_of(NUMBERS, st.just(math.nan), st.sampled_from([0.0, -0.0, 1.0, 1.5])), max_size=60)

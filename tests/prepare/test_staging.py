@@ -20,11 +20,12 @@ from pipeline.manifest import verify
 from pipeline.prepare import job, sketching
 from pipeline.prepare.columns import CONTENT, KEY, ORDER, RAW, REASON, RULE
 from pipeline.prepare.layout import FilePlan
-from pipeline.prepare.sketch import SAMPLE, category_sketch, number_sketch
+from pipeline.prepare.sketch import category_sketch, number_sketch
 from pipeline.prepare.sketching import STATE, collect_merged, state_batch
 from pipeline.prepare.staging import name_rows, read_staged
 from pipeline.prepare.tally import Tally, load_tally, merge_tallies
 from pipeline.prepare.task_files import begin_folder, take_files, write_arrow
+from pipeline.prepare.value_sample import SAMPLE
 from pipeline.prepare.write import write_aside
 from pipeline.schema import SAMPLE_ID, SPLITS
 from tests.prepare.conftest import many_rows, published, write_csv

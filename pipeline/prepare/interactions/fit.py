@@ -19,8 +19,8 @@ from pipeline.prepare.fit import count_values, train_parts
 from pipeline.prepare.interactions.pack import InteractionPacking
 from pipeline.prepare.interactions.sample import cumulative_weights
 from pipeline.prepare.interactions.stage import InteractionLayout
-from pipeline.prepare.sketch import summarise
 from pipeline.prepare.staging import read_staged
+from pipeline.prepare.summary import summarise
 from pipeline.prepare.tally import Tally
 from pipeline.prepare.tasks import ArrowFunction
 from pipeline.schema import CategoryEncoder, InteractionFacts

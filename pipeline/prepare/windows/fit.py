@@ -10,7 +10,8 @@ from pipeline.config import Recipe
 from pipeline.errors import DataError
 from pipeline.prepare.encode import feature_names, fit_encoder, time_names
 from pipeline.prepare.scale import fit_scaler
-from pipeline.prepare.sketch import CategorySketch, NumberSketch, summarise
+from pipeline.prepare.sketch import CategorySketch, NumberSketch
+from pipeline.prepare.summary import summarise
 from pipeline.prepare.tally import Tally
 from pipeline.prepare.windows.cut import BOUNDARY, HOLE
 from pipeline.prepare.windows.pack import Channels
