@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,13 @@ class Plan:
     sides: tuple[Side, ...]
     repetitions: int
     is_full: bool  # all sides and sizes as declared: the record is worth keeping
+    limits: Mapping[str, int] = field(default_factory=dict)  # size -> repetitions, at most
 
     def sides_of(self, size: str) -> list[Side]:
         return [side for side in self.sides if side.sizes is None or size in side.sizes]
+
+    def repetitions_of(self, size: str) -> int:
+        return min(self.repetitions, self.limits.get(size, self.repetitions))
 
 
 def plan(
@@ -40,7 +44,7 @@ def plan(
         rows: one size of so many rows, named like the first.
         sizes: names; empty for all.
         sides: names; empty for all.
-        repetitions: of every side, at most; a full run has at least three.
+        repetitions: of every side, at most; a full run has at least three, or as many as the benchmark has of a size.
 
     Raises:
         ValueError: a name that the benchmark does not have.
@@ -51,7 +55,7 @@ def plan(
     declared = {name: count for name, count in benchmark.sizes.items() if name in sizes or not sizes}
     chosen = tuple(side for side in benchmark.sides if side.name in sides or not sides)
     is_full = rows is None and not sizes and not sides and repetitions >= 3
-    return Plan(declared if rows is None else {next(iter(benchmark.sizes)): rows}, chosen, repetitions, is_full)
+    return Plan(declared if rows is None else {next(iter(benchmark.sizes)): rows}, chosen, repetitions, is_full, benchmark.repetitions)
 
 
 def turns(sides: Sequence[Side], repetitions: int) -> list[tuple[int, Side]]:
@@ -107,8 +111,7 @@ def run(benchmark: Benchmark, wanted: Plan, say: Say) -> Measured:
     for size, rows in wanted.sizes.items():
         data = inputs[size]
         found.facts[size] = benchmark.facts(data, rows)
-        most = min(wanted.repetitions, benchmark.repetitions.get(size, wanted.repetitions))
-        for repetition, side in turns(wanted.sides_of(size), most):
+        for repetition, side in turns(wanted.sides_of(size), wanted.repetitions_of(size)):
             job = Job(rows, data, folder / "runs" / size / side.name, machine.cores())
             figures, checked = run_side(benchmark, side, job, pythons[side.environment])
             found.add(size, side.name, figures, checked)

@@ -9,7 +9,6 @@ Set-up runs it. Starts a session, runs what a prepare of a table runs, and has J
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -17,12 +16,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline.prepare.java import archive_path
-from pipeline.prepare.session import FIXED, LOCAL
+from pipeline.prepare.session import FIXED, LOCAL, first_line, stop
 
 TIMEOUT_S = 600  # of Java's end, when it writes the archive
 
@@ -31,21 +29,28 @@ def main() -> int:
     archive = archive_path()
     archive.parent.mkdir(parents=True, exist_ok=True)
     draft = archive.with_name(f".{archive.name}.{os.getpid()}")
+    try:
+        run(f"-XX:ArchiveClassesAtExit={draft}")
+        run(f"-XX:SharedArchiveFile={draft} -Xshare:on")  # of half an archive, left by a full disk, Java dies; on: it starts with it or not
+        os.replace(draft, archive)
+    except Exception as error:
+        draft.unlink(missing_ok=True)
+        print(f"No archive of Spark's classes was made ({first_line(error)}). Sessions start as well without it, only later.")
+        return 0
+    print(f"{archive}: {archive.stat().st_size >> 20} MB")
+    return 0
+
+
+def run(option: str) -> None:
+    """A session of its own Java, with one more option, that does a little of everything."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("longhaul-classes")
-    for key, value in {**LOCAL, **FIXED, "spark.driver.extraJavaOptions": f"-XX:ArchiveClassesAtExit={draft} -Xlog:disable"}.items():
+    for key, value in {**LOCAL, **FIXED, "spark.driver.extraJavaOptions": f"{option} -Xlog:disable"}.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     with tempfile.TemporaryDirectory() as folder:
         use(spark, Path(folder))
-    spark.stop()
-    end_java()
-    if not draft.exists():
-        print("Java wrote no archive of Spark's classes. Sessions start as well without, only later.")
-        return 0
-    os.replace(draft, archive)
-    print(f"{archive}: {archive.stat().st_size >> 20} MB")
-    return 0
+    stop(spark, is_submitted=False, timeout_s=TIMEOUT_S)
 
 
 def use(spark: SparkSession, folder: Path) -> None:
@@ -66,18 +71,6 @@ def through_python(rows: DataFrame) -> DataFrame:
         return batches
 
     return rows.mapInArrow(same, rows.schema)
-
-
-def end_java() -> None:
-    gateway = SparkContext._gateway
-    if gateway is None:
-        return
-    gateway.shutdown()
-    gateway.proc.stdin.close()
-    try:
-        gateway.proc.wait(timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        gateway.proc.kill()
 
 
 if __name__ == "__main__":

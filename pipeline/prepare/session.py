@@ -110,7 +110,7 @@ def translated() -> Iterator[None]:
         raise translate(error) from error
 
 
-def stop(spark: SparkSession, is_submitted: bool) -> None:
+def stop(spark: SparkSession, is_submitted: bool, timeout_s: float = 30) -> None:
     """Stop the session; where this process started the JVM, end that too, so that training has its memory."""
     with suppress(Exception):  # a JVM that died has told its error already
         spark.stop()
@@ -121,7 +121,7 @@ def stop(spark: SparkSession, is_submitted: bool) -> None:
         gateway.shutdown()
     gateway.proc.stdin.close()  # which ends it
     try:
-        gateway.proc.wait(timeout=30)
+        gateway.proc.wait(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         gateway.proc.kill()
     SparkContext._gateway = SparkContext._jvm = None

@@ -32,7 +32,14 @@ BENCH = Benchmark(
     agree=lambda checksums: None,
     values={"ratio": lambda figures: figures("large", "ours") / figures("large", "peer")},
     targets={"ratio": at_most(2)},
+    repetitions={"large": 1},
 )
+
+
+@pytest.mark.parametrize(("asked", "small", "large"), [(3, 3, 1), (1, 1, 1)])
+def test_a_size_that_takes_long_runs_as_often_as_the_benchmark_says_and_not_more_often_than_asked(asked, small, large):
+    wanted = plan(BENCH, repetitions=asked)
+    assert (wanted.repetitions_of("small"), wanted.repetitions_of("large")) == (small, large)
 
 
 @given(st.lists(st.sampled_from([None, 1, 2]), min_size=1, max_size=5), st.integers(1, 6))
