@@ -27,7 +27,6 @@ FIXED = {
     "spark.sql.csv.parser.columnPruning.enabled": "false",  # else ragged rows pass when few columns are selected
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",  # day=01 is text
     "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "true",
-    "spark.sql.execution.pandas.udf.buffer.size": "1048576",  # bytes at a time between Java and Python
 }
 LOCAL = {
     "spark.master": "local[*]",
