@@ -92,7 +92,7 @@ def spark() -> Iterator[Any]:
     """One local session of two threads for all tests that transform rows."""
     from pipeline.prepare.session import spark_session
 
-    with spark_session("longhaul-tests", is_small=True) as session:
+    with spark_session("longhaul-tests", num_bytes=0) as session:
         yield session
 
 

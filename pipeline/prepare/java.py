@@ -11,8 +11,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# Java's second compiler pays off after minutes; for small data it costs more than Spark's own work.
-QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+SMALL_BYTES, MEDIUM_BYTES = 32 << 20, 512 << 20  # of source
+
+# Java's second compiler costs more than Spark's own work on small data, and pays off after minutes. Where it does, most of its time goes
+# into code that plans queries and is hot only for a moment: it waits ten times longer than Java's own thresholds say.
+FIRST_COMPILER = ("-XX:TieredStopAtLevel=1",)
+PATIENT_COMPILER = (
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=6000",
+    "-XX:Tier4CompileThreshold=150000",
+    "-XX:Tier4BackEdgeThreshold=400000",
+)
 
 
 def archive_path() -> Path:
@@ -20,13 +29,14 @@ def archive_path() -> Path:
     return Path(sys.prefix) / "share" / "longhaul" / "spark-classes.jsa"
 
 
-def start_options(*, is_small: bool) -> str:
+def start_options(num_bytes: int) -> str:
     """Flags of a local session's Java.
 
     Args:
-        is_small: the job takes seconds.
+        num_bytes: of the source that it will read.
     """
     archive = archive_path()
     # Java says on stdout, where a program reads JSON, that it refuses an archive.
     archived = [f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.exists() and " " not in str(archive) else []
-    return " ".join([*(QUICK_START if is_small else ()), *archived])
+    compilers = FIRST_COMPILER if num_bytes < MEDIUM_BYTES else PATIENT_COMPILER
+    return " ".join([*compilers, *(["-XX:+UseSerialGC"] if num_bytes < SMALL_BYTES else []), *archived])

@@ -50,7 +50,6 @@ SECTIONS = (
     "augment",
     "prepare",
 )
-SMALL_BYTES = 32 << 20
 PARTITION_BYTES = 32 << 20  # of source, behind one staged partition
 MIN_PARTITIONS = 4
 MAX_BATCH, BATCH_BYTES = 10_000, 8 << 20
@@ -95,7 +94,7 @@ def prepare(
     from pipeline.prepare.session import session_for, shown
 
     recipe = request.recipe
-    opened = session_for(given, f"longhaul-prepare-{recipe.name}", is_small=is_light(recipe, source))
+    opened = session_for(given, f"longhaul-prepare-{recipe.name}", num_bytes=java_bytes(recipe, source))
     threading.Thread(target=load_steps, daemon=True).start()
     with request.console.meter("prepare") as meter:
         meter(0, f"starting Spark for {len(source.uris)} files")
@@ -106,9 +105,9 @@ def prepare(
             shutil.rmtree(attempt.work, ignore_errors=True)
 
 
-def is_light(recipe: Recipe, source: RawFiles) -> bool:
-    """Whether Java has little to do: of a small source, and of contents, which Python decodes; then its second compiler only costs."""
-    return source.num_bytes < SMALL_BYTES or recipe.source.is_of_files or recipe.source.format == "text"
+def java_bytes(recipe: Recipe, source: RawFiles) -> int:
+    """Bytes that Java works on: of contents, which Python decodes, next to none."""
+    return 0 if recipe.source.is_of_files or recipe.source.format == "text" else source.num_bytes
 
 
 def load_steps() -> None:

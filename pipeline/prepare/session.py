@@ -38,6 +38,7 @@ LOCAL = {
     "spark.sql.shuffle.partitions": "4",
     "spark.sql.files.openCostInBytes": "65536",  # small files share tasks
 }
+UNKNOWN_BYTES = 1 << 40  # taken for much
 DATA_CONDITIONS = (
     "CANNOT_MERGE",
     "CANNOT_READ",
@@ -50,14 +51,14 @@ DATA_CONDITIONS = (
 
 
 @contextmanager
-def session_for(given: SparkSession | None, name: str, *, is_small: bool = False) -> Iterator[SparkSession]:
+def session_for(given: SparkSession | None, name: str, *, num_bytes: int = UNKNOWN_BYTES) -> Iterator[SparkSession]:
     """The given session, left running; if there is none, one of its own as `spark_session` makes it.
 
     Raises:
         LonghaulError: whatever Spark raised inside, as data or infrastructure.
     """
     if given is None:
-        with spark_session(name, is_small=is_small) as spark:
+        with spark_session(name, num_bytes=num_bytes) as spark:
             yield spark
     else:
         with translated():
@@ -65,12 +66,12 @@ def session_for(given: SparkSession | None, name: str, *, is_small: bool = False
 
 
 @contextmanager
-def spark_session(name: str, *, is_small: bool = False) -> Iterator[SparkSession]:
+def spark_session(name: str, *, num_bytes: int = UNKNOWN_BYTES) -> Iterator[SparkSession]:
     """A session for one job, stopped with its JVM at the end.
 
     Args:
         name: shown in Spark's user interface.
-        is_small: the job takes seconds; a local JVM is tuned for its start.
+        num_bytes: of the source; a local Java is tuned for it.
 
     Raises:
         LonghaulError: whatever Spark raised inside, as data or infrastructure.
@@ -78,7 +79,7 @@ def spark_session(name: str, *, is_small: bool = False) -> Iterator[SparkSession
     is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # or Spark's workers take the system's Python
     builder = SparkSession.builder.appName(name)
-    local = {} if is_submitted else {**LOCAL, "spark.driver.extraJavaOptions": start_options(is_small=is_small)}
+    local = {} if is_submitted else {**LOCAL, "spark.driver.extraJavaOptions": start_options(num_bytes)}
     for key, value in {**local, **FIXED}.items():
         builder = builder.config(key, value)
     try:

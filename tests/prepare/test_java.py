@@ -18,14 +18,17 @@ def environment(tmp_path, monkeypatch):
 
 
 def test_an_archive_is_used_where_set_up_has_made_one(environment):
-    assert java.start_options(is_small=False) == ""
+    assert "SharedArchiveFile" not in java.start_options(0)
     java.archive_path().parent.mkdir(parents=True)
     java.archive_path().touch()
-    assert f"-XX:SharedArchiveFile={java.archive_path()}" in java.start_options(is_small=False)
+    assert f"-XX:SharedArchiveFile={java.archive_path()}" in java.start_options(0)
 
 
-def test_small_jobs_are_not_compiled_twice(environment):
-    assert "-XX:TieredStopAtLevel=1" in java.start_options(is_small=True)
+def test_only_much_data_is_worth_javas_second_compiler(environment):
+    small, medium, large = map(java.start_options, (java.SMALL_BYTES - 1, java.MEDIUM_BYTES - 1, java.MEDIUM_BYTES))
+    assert "TieredStopAtLevel=1" in small and "UseSerialGC" in small
+    assert "TieredStopAtLevel=1" in medium and "UseSerialGC" not in medium
+    assert "TieredStopAtLevel" not in large and "Tier4InvocationThreshold" in large
 
 
 def test_half_an_archive_is_not_kept_and_no_failure(environment, monkeypatch, capsys):

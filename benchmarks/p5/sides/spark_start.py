@@ -6,7 +6,7 @@ from pipeline.prepare.session import spark_session
 
 
 def main() -> None:
-    with spark_session("longhaul-start") as spark:
+    with spark_session("longhaul-start", num_bytes=200 << 20) as spark:
         spark.range(1).count()
 
 
