@@ -79,7 +79,6 @@ def test_bounds_are_those_of_train_rows_that_the_rules_columns_let_through(prepa
     sections = {
         "columns": COLUMNS,
         "clean": {"max_dropped": 0.2, "rules": [CLIP]},
-        "normalize": {"x": "min_max"},
         "audit": {"max_shared_content": 1},
     }
     outcome = prepare(table_recipe(source, **sections))
