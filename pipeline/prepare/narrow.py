@@ -23,13 +23,14 @@ def narrowed(recipe: Recipe, rules: Sequence[CleanRule]) -> Recipe | None:
         recipe: of a table.
         rules: those up to the one that statistics are for.
     """
-    key = [name for name, column in recipe.columns.items() if column.role == "key"]
+    key = recipe.names("category", "key")
+    needed = [name for name, column in recipe.columns.items() if column.role in ("key", "label", "weight")]  # no row is without them
     is_by_key = bool(key) or recipe.split.by in ("group", "time")  # else the whole content decides a row's split
     is_plain = not (recipe.windows or recipe.interactions or recipe.privacy or recipe.content)
     compares = any(rule.name in WHOLE or (rule.fill_nulls and rule.fill_nulls.by == "forward") for rule in rules)
     if recipe.source.format not in TABLES or not is_by_key or not is_plain or compares:
         return None
-    wanted = {*key, *recipe.targets, recipe.split.column, *(name for rule in rules for name in rule.used)}
+    wanted = {*needed, recipe.split.column, *(name for rule in rules for name in rule.used)}
     columns = {name: kept(column, is_wanted=name in wanted) for name, column in recipe.columns.items()}
     return recipe.model_copy(update={"columns": columns}) if columns != recipe.columns else None
 
