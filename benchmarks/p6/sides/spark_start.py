@@ -5,5 +5,5 @@ from __future__ import annotations
 from pipeline.prepare.session import spark_session
 
 if __name__ == "__main__":
-    with spark_session("start", is_small=True) as spark:
+    with spark_session("start", num_bytes=0) as spark:
         spark.range(1).count()
