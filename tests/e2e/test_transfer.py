@@ -7,7 +7,6 @@ import os
 import signal
 import statistics
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,10 +14,11 @@ import pytest
 import yaml
 
 from pipeline import config
+from pipeline.attempt import read_published
 from pipeline.paths import Run, run_id
-from pipeline.schema import Evaluated, Trained
+from pipeline.schema import Evaluated
 from tests.conftest import PROJECT, FinishedRun, pipeline
-from tests.train.test_ranks import ranks_of, reached, start_training, wait_for
+from tests.train.test_ranks import ranks_of, reached, start_training, train, wait_for, weights
 
 pytestmark = pytest.mark.e2e
 
@@ -42,14 +42,6 @@ def recipe_from(iris: FinishedRun, folder: Path) -> FinishedRun:
     return FinishedRun(folder, recipe, path, command)
 
 
-def trained(command: Any) -> tuple[Trained, keras.Model]:
-    assert command.code == 0, command.err
-    folder = Path(json.loads(command.out)["folder"])
-    manifest = json.loads((folder / "manifest.json").read_text())
-    facts = Trained.model_validate(manifest["facts"])
-    return facts, keras.saving.load_model(folder / manifest["attempt"] / facts.model, compile=False)
-
-
 def kernel(model: keras.Model, layer: str) -> np.ndarray:
     return np.asarray(model.get_layer(layer).kernel)
 
@@ -59,31 +51,25 @@ def test_a_training_starts_from_a_model_with_its_scalers_and_frozen_layers_keep_
     theirs = json.loads((iris_run.run.stage("prepare") / "manifest.json").read_text())["facts"]
     ours = json.loads((here.run.stage("prepare") / "manifest.json").read_text())["facts"]
     assert ours["scalers"] == theirs["scalers"] and ours["origin"]["run_id"] == iris_run.run.run_id
-    facts, model = trained(pipeline("train", here.path, "--set", "transfer.unfreeze=[]", "--json", root=tmp_path))
-    manifest = json.loads((iris_run.run.stage("train") / "manifest.json").read_text())
-    origin = keras.saving.load_model(iris_run.run.stage("train") / manifest["attempt"] / "model.keras", compile=False)
+    facts, path = train(here, tmp_path, "transfer.unfreeze=[]")
+    model = keras.saving.load_model(path, compile=False)
+    published = read_published(iris_run.run.stage("train"))
+    assert published is not None
+    origin = keras.saving.load_model(iris_run.run.stage("train") / published.attempt / "model.keras", compile=False)
     np.testing.assert_array_equal(kernel(model, "hidden_0"), kernel(origin, "hidden_0"))
     assert model.output_shape == (None, 2)
-    assert facts.transfer is not None and facts.transfer.origin.train_digest == theirs_digest(iris_run)
+    assert facts.transfer is not None and facts.transfer.origin.train_digest == published.digest
     assert (facts.transfer.new_layers, facts.transfer.frozen) == (("outputs",), ((1, ("hidden_0",)),))
     page = next(here.root.glob("fewer/*/train/attempt-*/files/report.html")).read_text()
     assert "hidden_0" in page and iris_run.run.run_id in page
 
 
-def theirs_digest(finished: FinishedRun) -> str:
-    from pipeline.attempt import read_published
-
-    found = read_published(finished.run.stage("train"))
-    assert found is not None
-    return found.digest
-
-
 @pytest.mark.slow
 def test_killed_while_layers_thaw_it_goes_on_to_the_same_weights_on_one_rank_as_on_two(iris_run, tmp_path):
     here = recipe_from(iris_run, tmp_path)
-    undisturbed, whole = trained(pipeline("train", here.path, "--json", root=tmp_path))
-    alone, single = trained(pipeline("train", here.path, "--set", "train.ranks=1", "--json", root=tmp_path))
-    for left, right in zip(whole.get_weights(), single.get_weights(), strict=True):
+    undisturbed, model_of_two = train(here, tmp_path)
+    _, model_of_one = train(here, tmp_path, "train.ranks=1")
+    for left, right in zip(weights(model_of_two), weights(model_of_one), strict=True):
         np.testing.assert_allclose(left, right, rtol=2e-3, atol=2e-4)
     again = tmp_path / "again"
     again.mkdir()
@@ -91,7 +77,7 @@ def test_killed_while_layers_thaw_it_goes_on_to_the_same_weights_on_one_rank_as_
     wait_for(reached(checkpoints, 3 * undisturbed.steps_per_epoch + 2), process)  # within the epoch that thaws
     os.kill(ranks_of(process.pid)[1], signal.SIGKILL)
     process.communicate(timeout=120)
-    resumed, _ = trained(pipeline("train", here.path, "--json", root=again))
+    resumed, _ = train(here, again)
     assert resumed.resumed_from is not None and resumed.weight_digest == undisturbed.weight_digest
     assert [epoch.metrics["learning_rate"] for epoch in resumed.history] == pytest.approx([0.01] * 3 + [0.002] * 3)
 

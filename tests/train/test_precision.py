@@ -48,13 +48,8 @@ def test_float16_ranks_skip_the_step_that_overflowed_on_one_halve_the_scale_and_
     assert losses[-1] < losses[0]
 
 
-def test_bfloat16_ranks_end_with_equal_weights_and_an_overflow_on_one_stops_both(iris_run, tmp_path):
-    (whole := tmp_path / "whole").mkdir()
-    command, (first, second) = train(iris_run, whole, "bfloat16", step=-1)
-    assert command.code == 0, command.err
-    assert first == second and len({line["weights"] for line in first}) == len(first)
-    whole_steps = first
-    (broken := tmp_path / "broken").mkdir()
-    command, (first, second) = train(iris_run, broken, "bfloat16", STEP)  # nothing scales the loss, so no step can be skipped
+def test_bfloat16_ranks_have_equal_weights_and_an_overflow_on_one_stops_both(iris_run, tmp_path):
+    command, (first, second) = train(iris_run, tmp_path, "bfloat16", STEP)  # nothing scales the loss, so no step can be skipped
     assert command.code == 3 and "Lower train.optimizer.learning_rate" in command.err
-    assert first == second and len(first) <= len(whole_steps) // 2  # by the end of the epoch, though the loss itself is a number
+    assert first == second and len({line["weights"] for line in first[:STEP]}) == STEP
+    assert STEP < len(first) < EPOCHS * 5  # by the end of that epoch, of 5 steps each, though the loss itself may be a number

@@ -119,6 +119,16 @@ def test_equal_weights_pass_and_one_differing_bit_is_told_on_every_rank():
         placed(SameWeights(HandMade(digest=weight_digest(model), size=2, theirs=1.0)), model).on_epoch_end(0)
 
 
+def test_weights_that_are_no_numbers_end_the_epoch_whatever_the_loss_is():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="out")])
+    watch = SameWeights(World())
+    watch.set_model(model)
+    watch.on_epoch_end(0)
+    model.get_layer("out").bias.assign([np.nan])
+    with pytest.raises(DataError, match="Epoch 2 ended with weights that are no numbers: .*out/bias"):
+        watch.on_epoch_end(1)
+
+
 def test_the_moving_average_is_what_is_validated_and_training_goes_on_with_the_raw_weights():
     model = linear()
     settings = Train(optimizer=Optimizer(name="sgd", learning_rate=0.1, ema=0.5))
