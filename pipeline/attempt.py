@@ -24,7 +24,7 @@ from pathlib import Path
 
 from pipeline.errors import DataError, InfrastructureError
 from pipeline.manifest import Manifest, read_manifest, verify
-from pipeline.paths import MANIFEST, Run, Stage
+from pipeline.paths import MANIFEST, Place, Remote, Run, Stage
 
 OWNER = ".owner.json"
 
@@ -73,11 +73,18 @@ class Found:
     """A published, intact result."""
 
     manifest: Manifest
-    folder: Path  # the stage's folder
+    folder: Place  # the stage's folder
 
     @property
-    def files(self) -> Path:
+    def files(self) -> Place:
         return self.folder / self.manifest.attempt
+
+    @property
+    def local_files(self) -> Path:
+        """Of a result under the root, as all but prepared data are."""
+        if isinstance(self.files, Remote):
+            raise TypeError(f"{self.files} is not on this machine")
+        return self.files
 
 
 def begin(stage_folder: Path) -> Attempt:
@@ -98,7 +105,7 @@ def begin(stage_folder: Path) -> Attempt:
     return attempt
 
 
-def read_published(stage_folder: Path) -> Manifest | None:
+def read_published(stage_folder: Place) -> Manifest | None:
     return read_manifest(stage_folder / MANIFEST)
 
 
@@ -148,7 +155,7 @@ def find(run: Run, stage: Stage, key: str) -> Found | None:
     return None
 
 
-def find_in(stage_folder: Path, key: str) -> Found | None:
+def find_in(stage_folder: Place, key: str) -> Found | None:
     manifest = read_published(stage_folder)
     if manifest is None or manifest.key != key:
         return None

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from pipeline import config, paths
+from pipeline import config, paths, storage
 from pipeline.console import Console
 from pipeline.errors import ConfigError, InfrastructureError, Interrupted, LonghaulError
 from pipeline.evaluate import job as evaluate_job
@@ -37,6 +37,15 @@ JOBS: dict[Stage, Callable[[Request], Outcome]] = {
 
 RecipePath = Annotated[Path, typer.Argument(help="A recipe, e.g. conf/digits.yaml.", metavar="RECIPE", show_default=False)]
 Root = Annotated[Path, typer.Option("--root", envvar="LONGHAUL_ROOT", help="Where runs and the model registry are kept.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        envvar="LONGHAUL_DATA",
+        help="Where prepared data is published and read, if not under --root: s3://bucket/folder.",
+        metavar="URL",
+    ),
+]
 Date = Annotated[
     str | None,
     typer.Option("--date", help="Logical date of a scheduled run, ISO 8601 with a zone, e.g. 2026-01-03T00:00:00+00:00."),
@@ -114,6 +123,7 @@ def fail(error: LonghaulError | Interrupted) -> None:
 def run(
     recipe: RecipePath,
     root: Root = Path("runs"),
+    data: Data = None,
     date: Date = None,
     overrides: Overrides = None,
     force: Force = False,
@@ -125,7 +135,7 @@ def run(
     if start is not None and start not in STAGES:
         raise ConfigError(f"--from {start}: expected one of {', '.join(STAGES)}.")
     console = Console()
-    checked, this_run = open_run(recipe, root, date, overrides)
+    checked, this_run = open_run(recipe, root, date, overrides, data)
     console.line(f"{checked.name}  run {this_run.run_id}  in {this_run.folder}", style="bold")
     again = STAGES if force else STAGES[STAGES.index(start) :] if start else ()
     if dry_run:
@@ -142,11 +152,19 @@ def run(
 
 
 def one_stage(
-    stage: Stage, recipe: Path, root: Path, date: str | None, overrides: list[str] | None, force: bool, as_json: bool, **more: Any
+    stage: Stage,
+    recipe: Path,
+    root: Path,
+    data: str | None,
+    date: str | None,
+    overrides: list[str] | None,
+    force: bool,
+    as_json: bool,
+    **more: Any,
 ) -> None:
     """`more`: what a stage's Request may have besides."""
     console = Console(2 if as_json else 1)
-    checked, this_run = open_run(recipe, root, date, overrides)
+    checked, this_run = open_run(recipe, root, date, overrides, data)
     outcome = JOBS[stage](Request(checked, this_run, console, force, registered=register_job.trained_folder, **more))
     print_stage(console, stage, outcome)
     if as_json:
@@ -158,7 +176,7 @@ def as_record(stage: Stage, this_run: Run, outcome: Outcome) -> dict[str, Any]:
     return {
         "stage": stage,
         "run_id": this_run.run_id,
-        "folder": str(this_run.stage(stage)),
+        "folder": str(outcome.found.folder),
         "digest": manifest.digest,
         "content_digest": manifest.content_digest,
         "reused_from": outcome.reused_from,
@@ -180,12 +198,13 @@ def add_stage_command(stage: Stage) -> None:
     def command(
         recipe: RecipePath,
         root: Root = Path("runs"),
+        data: Data = None,
         date: Date = None,
         overrides: Overrides = None,
         force: Force = False,
         as_json: AsJson = False,
     ) -> None:
-        one_stage(stage, recipe, root, date, overrides, force, as_json)
+        one_stage(stage, recipe, root, data, date, overrides, force, as_json)
 
 
 def add_train_command() -> None:
@@ -193,6 +212,7 @@ def add_train_command() -> None:
     def command(
         recipe: RecipePath,
         root: Root = Path("runs"),
+        data: Data = None,
         date: Date = None,
         overrides: Overrides = None,
         force: Force = False,
@@ -201,7 +221,7 @@ def add_train_command() -> None:
         as_json: AsJson = False,
     ) -> None:
         changes = {"resume_from": resume_from, "allow_changed": allow_changed}
-        one_stage("train", recipe, root, date, overrides, force, as_json, **changes)
+        one_stage("train", recipe, root, data, date, overrides, force, as_json, **changes)
 
 
 for _stage in STAGES:
@@ -243,6 +263,7 @@ def statistics(
 def plan(
     recipe: RecipePath,
     root: Root = Path("runs"),
+    data: Data = None,
     date: Date = None,
     overrides: Overrides = None,
     ranks: Annotated[int | None, typer.Option(help="How many; the recipe's if not said.", min=1)] = None,
@@ -251,7 +272,7 @@ def plan(
 ) -> None:
     """Who reads what: lanes, files and rows of every rank, and how well the order is shuffled. Needs prepared data; reads no row."""
     console = Console(2 if as_json else 1)
-    checked, this_run = open_run(recipe, root, date, overrides)
+    checked, this_run = open_run(recipe, root, date, overrides, data)
     found = feed_job.plan(Request(checked, this_run, console), ranks=ranks, epoch=epoch)
     first, *others = feed_job.lines(found)
     console.line(first)
@@ -298,6 +319,7 @@ def models() -> None:
 def model_show(
     recipe: RecipePath,
     root: Root = Path("runs"),
+    data: Data = None,
     date: Date = None,
     overrides: Overrides = None,
     fact: Annotated[
@@ -308,7 +330,7 @@ def model_show(
     """Layers, parameters, arithmetic and memory of a recipe's model; nothing is trained."""
     from pipeline.train import look
 
-    checked, this_run = open_run(recipe, root, date, overrides)
+    checked, this_run = open_run(recipe, root, date, overrides, data)
     look.show_model(Request(checked, this_run, Console()), fact or ())
 
 
@@ -316,6 +338,7 @@ def model_show(
 def verify(
     recipe: RecipePath,
     root: Root = Path("runs"),
+    data: Data = None,
     date: Date = None,
     overrides: Overrides = None,
     ranks: Annotated[int, typer.Option(help="Compared with one rank.", min=2)] = 2,
@@ -324,7 +347,7 @@ def verify(
     """Does training on several ranks give what one gives? Trains both ways on the prepared data and prints every difference."""
     from pipeline.train import look
 
-    checked, this_run = open_run(recipe, root, date, overrides)
+    checked, this_run = open_run(recipe, root, date, overrides, data)
     look.compare_ranks(Request(checked, this_run, Console()), ranks, epochs)
 
 
@@ -371,13 +394,17 @@ def schema_infer(
     print(infer.infer(source, format=format, separator=separator, label=label, limit=rows), end="")
 
 
-def open_run(recipe: Path, root: Path, date: str | None, overrides: list[str] | None) -> tuple[config.Recipe, Run]:
+def open_run(recipe: Path, root: Path, date: str | None, overrides: list[str] | None, data: str | None = None) -> tuple[config.Recipe, Run]:
+    """The checked recipe and its run. A store that is named is asked for access first. Raises ConfigError, InfrastructureError."""
     checked = config.load(recipe, overrides or ())
+    place = None if data is None else storage.remote(data)
     try:
         identifier = paths.run_id(checked.digest, None if date is None else datetime.fromisoformat(date))
     except ValueError as error:
         raise ConfigError(f"--date {date}: {error} Expected ISO 8601 with a zone, for example 2026-01-03T00:00:00+00:00.") from None
-    return checked, Run(Path(os.path.abspath(root)), checked.name, identifier)
+    if place is not None:
+        storage.check_access(place)
+    return checked, Run(Path(os.path.abspath(root)), checked.name, identifier, place)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Every folder of a run, as pure paths: `<root>/<recipe>/<run id>/<stage>/attempt-<token>/`.
 
-Nothing here touches a disk.
+Prepared data may lie on a store instead, as `<data>/<recipe>/<run id>/prepare/` of a URL. Nothing here touches a disk or a network.
 """
 
 from __future__ import annotations
@@ -17,12 +17,41 @@ MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
+class Remote:
+    """A file or folder on a store, `scheme://bucket/key`: as much of `pathlib.Path` as names need. `storage.py` reads it."""
+
+    url: str  # without a slash at its end
+
+    def __truediv__(self, name: str) -> Remote:
+        return Remote(f"{self.url}/{name}")
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def scheme(self) -> str:
+        return self.url.partition("://")[0]
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    @property
+    def parent(self) -> Remote:
+        return Remote(self.url.rpartition("/")[0])
+
+
+Place = Path | Remote
+
+
+@dataclass(frozen=True)
 class Run:
     """One execution of a recipe: where it is kept and what it is called."""
 
     root: Path
     recipe: str
     run_id: str
+    data: Remote | None = None  # where prepared data is published and read, if not under the root
 
     @property
     def folder(self) -> Path:
@@ -30,6 +59,10 @@ class Run:
 
     def stage(self, stage: Stage) -> Path:
         return self.folder / stage
+
+    def published(self, stage: Stage) -> Place:
+        """The stage's folder that other stages read."""
+        return self.stage(stage) if self.data is None or stage != "prepare" else self.data / self.recipe / self.run_id / stage
 
     @property
     def registry(self) -> str:

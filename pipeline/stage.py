@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import attempt as attempts
+from pipeline import upload
 from pipeline.attempt import Attempt, Found
 from pipeline.config import Recipe
 from pipeline.console import Console
+from pipeline.disk_cache import DiskCache, verify_and_keep
 from pipeline.errors import DataError, GateRejected, InfrastructureError, Interrupted
 from pipeline.manifest import Input, Manifest, describe_files, digest_of, verify
-from pipeline.paths import Run, Stage
+from pipeline.paths import Remote, Run, Stage
 
 SOFTWARE = ("longhaul", "pyspark", "pyarrow", "petastorm", "tensorflow-cpu", "tensorflow", "keras", "horovod", "mlflow")
 
@@ -72,12 +74,12 @@ def run_stage(
         work: fills `attempt.files` and returns the facts; any error leaves what was published as it was.
     """
     key = key_of(stage, sections, inputs)
-    if not request.force and (known := attempts.find(request.run, stage, key)):
-        return _reuse(request, stage, known)
+    if not request.force and (known := _find(request.run, stage, key)):
+        return _laid_on_store(request, stage, _reuse(request, stage, known))
     attempt = attempts.begin(request.run.stage(stage))
     try:
         done = work(attempt)
-        return _publish(request, stage, key, inputs, attempt, done)
+        return _laid_on_store(request, stage, _publish(request, stage, key, inputs, attempt, done))
     except BaseException as error:
         shutil.rmtree(attempt.files, ignore_errors=True)  # the log stays until the next attempt, for whoever reads the error
         if not isinstance(error, (DataError, GateRejected, Interrupted)):
@@ -96,30 +98,46 @@ def upstream(request: Request, stage: Stage) -> Found:
 
     Raises:
         DataError: there is none, or it is not what its manifest says.
+        InfrastructureError: the store that holds it does not answer.
     """
-    folder = request.run.stage(stage)
+    folder = request.run.published(stage)
     manifest = attempts.read_published(folder)
     if manifest is None:
         raise DataError(
             f"{folder} has no published result. Expected the {stage} stage of run {request.run.run_id} to be finished. "
-            f"Run `pipeline {stage} RECIPE` with the same --root, --date and --set first, or `pipeline run RECIPE`."
+            f"Run `pipeline {stage} RECIPE` with the same --root, --data, --date and --set first, or `pipeline run RECIPE`."
         )
-    verify(manifest, folder)
+    copies = DiskCache.of(request.recipe.feed) if isinstance(folder, Remote) else None
+    verify_and_keep(manifest, folder, copies) if copies else verify(manifest, folder)
     return Found(manifest, folder)
+
+
+def _find(run: Run, stage: Stage, key: str) -> Found | None:
+    """An intact result with this key. What lies on a store is not read for it: whoever uses it verifies its digests."""
+    folder = run.published(stage)
+    return (upload.find(folder, key) if isinstance(folder, Remote) else None) or attempts.find(run, stage, key)
+
+
+def _laid_on_store(request: Request, stage: Stage, outcome: Outcome) -> Outcome:
+    """The result where later stages read it: prepared data is uploaded, if it is to lie on a store and does not yet."""
+    folder = request.run.published(stage)
+    if not isinstance(folder, Remote) or outcome.found.folder == folder:
+        return outcome
+    return Outcome(upload.publish(outcome.found, folder, request.console.note), outcome.reused_from)
 
 
 def _reuse(request: Request, stage: Stage, known: Found) -> Outcome:
     """A result of this run as it is; of another run, hard-linked, so that deleting either run leaves the other whole."""
-    if known.folder == request.run.stage(stage):
+    if known.folder in (request.run.stage(stage), request.run.published(stage)):
         return Outcome(known, known.manifest.run_id)
     attempt = attempts.begin(request.run.stage(stage))
     for entry in known.manifest.files:
         target = attempt.files / entry.path
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(known.files / entry.path, target)
+            os.link(known.local_files / entry.path, target)
         except OSError:  # another file system
-            shutil.copy2(known.files / entry.path, target)
+            shutil.copy2(known.local_files / entry.path, target)
     manifest = known.manifest.model_copy(update={"attempt": attempt.published_name, "run_id": request.run.run_id})
     return Outcome(Found(attempts.publish(attempt, manifest), attempt.stage_folder), known.manifest.run_id)
 

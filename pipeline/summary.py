@@ -15,7 +15,7 @@ from rich.table import Table
 
 from pipeline.attempt import read_published
 from pipeline.console import Console
-from pipeline.paths import Run, Stage
+from pipeline.paths import Place, Remote, Run, Stage
 from pipeline.schema import Evaluated, Prepared, Registered, Trained
 from pipeline.stage import Outcome
 
@@ -31,7 +31,7 @@ def print_stage(console: Console, stage: Stage, outcome: Outcome) -> None:
 
 def describe_outcome(run: Run, stage: Stage, *, again: bool) -> str:
     """What `--dry-run` says of a stage: whether this run has it, as far as can be told without looking at the source."""
-    published = read_published(run.stage(stage))
+    published = read_published(run.published(stage))
     if published is None:
         return "would be done (or found in another run with the same key)"
     if again:
@@ -97,7 +97,7 @@ def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[St
         table.add_row(stage, num_rows(stage, outcomes), seconds, escape(short(outcome.found.folder)))
     evaluated = Evaluated.model_validate(outcomes["evaluate"].manifest.facts)
     registered = Registered.model_validate(outcomes["register"].manifest.facts)
-    report = outcomes["evaluate"].found.files / evaluated.report
+    report = outcomes["evaluate"].found.local_files / evaluated.report
     console.line("")
     console.rich.print(table, soft_wrap=True)
     console.line("")
@@ -105,7 +105,7 @@ def print_summary(console: Console, recipe: Path, run: Run, outcomes: Mapping[St
     console.line(f"model     {registered.model} version {registered.version}, alias {registered.alias}, in {run.registry}")
     console.line(f"report    {short(report)}")
     if (page := Trained.model_validate(outcomes["train"].manifest.facts).report) is not None:
-        console.line(f"training  {short(outcomes['train'].found.files / page)}")
+        console.line(f"training  {short(outcomes['train'].found.local_files / page)}")
     console.line(f"next      {typed()} run {short(recipe)} --set train.seed=2    try a change; what it does not touch is found again")
     console.line(f"          {typed('mlflow')} ui --backend-store-uri {run.registry}    look at the registry on http://127.0.0.1:5000")
 
@@ -129,7 +129,9 @@ def age(outcome: Outcome) -> str:
     return f"{minutes} min ago" if minutes < 120 else f"{outcome.manifest.started_at}"
 
 
-def short(path: Path) -> str:
+def short(path: Place) -> str:
     """Relative to where the person is, if that is shorter."""
+    if isinstance(path, Remote):
+        return str(path)
     relative = os.path.relpath(path)
     return relative if len(relative) < len(str(path)) else str(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import pytest
 import yaml
 from hypothesis import settings
 
-from pipeline import config
+from pipeline import config, storage
 from pipeline.console import Console
 from pipeline.paths import Run, run_id
 from pipeline.stage import Request
+from tests.store import Store, start
 
 # A loaded machine is slow, not wrong. A commit's tests try the same examples each time; `make test-all` looks for new ones.
 settings.register_profile("shared machine", deadline=None, derandomize="LONGHAUL_EXPLORE" not in os.environ)
@@ -94,6 +96,32 @@ def spark() -> Iterator[Any]:
 
     with spark_session("longhaul-tests", num_bytes=0) as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    store = start(tmp_path_factory.mktemp("moto"))
+    yield store
+    store.process.kill()  # it keeps nothing; asked to stop it takes seconds
+    store.process.wait(60)
+
+
+@pytest.fixture
+def s3(s3_server: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The server, and this process as one that may use it."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    storage.forget_connections()
+    yield s3_server
+    storage.forget_connections()
+
+
+@pytest.fixture
+def bucket(s3: Store, request: pytest.FixtureRequest) -> str:
+    """An empty one."""
+    name = f"b-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]}"
+    s3.client().create_bucket(Bucket=name)
+    return name
 
 
 WriteRecipe = Callable[..., config.Recipe]

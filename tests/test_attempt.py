@@ -55,7 +55,7 @@ def test_an_attempt_that_was_not_published_is_not_found(run):
     [
         (lambda path: path.write_text("rowz"), r"has SHA-256 .*, its manifest says"),
         (lambda path: path.write_text("row"), "has 3 bytes, its manifest says 4"),
-        (lambda path: path.unlink(), "is in the manifest but not on disk"),
+        (lambda path: path.unlink(), "is in the manifest but not there"),
     ],
     ids=["bit flip", "truncated", "removed"],
 )

@@ -16,10 +16,11 @@ from pipeline.console import Meter
 from pipeline.errors import DataError
 from pipeline.feed.dataset import evaluation_dataset
 from pipeline.schema import SplitName, files_of, prepared
+from pipeline.sections.feed import Feed
 
 
 def predict_split(
-    found: Found, split: SplitName, model: keras.Model, batch: int, meter: Meter
+    found: Found, split: SplitName, model: keras.Model, batch: int, meter: Meter, settings: Feed | None = None
 ) -> tuple[NDArray[Any], NDArray[np.floating[Any]]]:
     """The model's outputs for every row, in the files' order.
 
@@ -29,6 +30,7 @@ def predict_split(
         model: inputs as the prepared tensor, (B, K) out: a logit for each class, or the K numbers of a scaled label.
         batch: rows at a time; decides memory and speed, not the result.
         meter: shows rows done.
+        settings: the recipe's feed section.
 
     Returns:
         Labels (N,) as prepared, or (N, K) of K numbers each, and outputs (N, K).
@@ -38,7 +40,7 @@ def predict_split(
     """
     forward = tf.function(lambda rows: model(rows, training=False), reduce_retracing=True)
     labels, outputs, done = [], [], 0
-    for rows, label, _ in evaluation_dataset(found, split, batch):
+    for rows, label, _ in evaluation_dataset(found, split, batch, settings=settings):
         labels.append(label.numpy())
         outputs.append(forward(rows).numpy())
         done += len(labels[-1])

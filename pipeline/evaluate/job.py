@@ -45,9 +45,9 @@ def evaluate(request: Request, data: Found, trained: Found, attempt: Attempt) ->
     from pipeline.evaluate.report import Evidence
 
     facts = prepared(data.manifest)
-    model = inference.load_model(trained.files / Trained.model_validate(trained.manifest.facts).model)
+    model = inference.load_model(trained.local_files / Trained.model_validate(trained.manifest.facts).model)
     with request.console.meter("evaluate", facts.splits["test"].rows) as meter:
-        labels, outputs = inference.predict_split(data, "test", model, request.recipe.evaluate.batch, meter)
+        labels, outputs = inference.predict_split(data, "test", model, request.recipe.evaluate.batch, meter, request.recipe.feed)
     evidence = Evidence(request.recipe, data, trained.manifest, rows.sample_ids(data, "test", labels))
     judge = judge_forecaster if facts.windows else {"classification": judge_classifier, "regression": judge_regressor}[facts.task]
     result, page = judge(evidence, labels, outputs, attempt.files / rows.PREDICTIONS)

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline import storage
 from pipeline.attempt import Found
 from pipeline.errors import DataError
+from pipeline.manifest import FileEntry
 from pipeline.schema import LABEL, LABEL_SHIFT, SAMPLE_ID, SplitName, Tensor, files_of, prepared
 
 PREDICTIONS = "predictions.parquet"
@@ -23,7 +25,14 @@ PREDICTIONS = "predictions.parquet"
 
 def read_columns(found: Found, split: SplitName, columns: Sequence[str]) -> pa.Table:
     """Columns of a whole split, in the files' order, which is the feed's."""
-    return pa.concat_tables(pq.ParquetFile(found.files / entry.path).read(columns) for entry in files_of(found.manifest, split))
+    return pa.concat_tables(read_file(found, entry, columns) for entry in files_of(found.manifest, split))
+
+
+def read_file(found: Found, entry: FileEntry, columns: Sequence[str]) -> pa.Table:
+    """Columns of one file, wherever it lies."""
+    path = found.files / entry.path
+    with storage.explained(path), storage.open_file(path, entry.bytes) as file:
+        return pq.ParquetFile(file).read(columns)
 
 
 def sample_ids(found: Found, split: SplitName, labels: NDArray[Any]) -> pa.ChunkedArray:
@@ -62,7 +71,7 @@ def read_history(found: Found, split: SplitName) -> tuple[NDArray[np.float32], N
     has_shift = facts.windows.scale == "history"
     history, shifts = [], []
     for entry in files_of(found.manifest, split):
-        table = pq.ParquetFile(found.files / entry.path).read([name, *([LABEL_SHIFT] if has_shift else [])])
+        table = read_file(found, entry, [name, *([LABEL_SHIFT] if has_shift else [])])
         history.append(unpack(table.column(name), facts.tensor.dtype, facts.tensor.shape)[:, :steps, :targets].copy())
         shifts += [unpack(table.column(LABEL_SHIFT), "float32", (targets, 2))] if has_shift else []
     return np.concatenate(history), np.concatenate(shifts) if has_shift else None
@@ -82,7 +91,7 @@ def read_tensors(found: Found, split: SplitName, positions: Sequence[int]) -> ND
         end = begin + (entry.rows or 0)
         wanted = [(place, position - begin) for place, position in enumerate(positions) if begin <= position < end]
         if wanted:
-            packed = pq.ParquetFile(found.files / entry.path).read([tensor.name]).column(0)
+            packed = read_file(found, entry, [tensor.name]).column(0)
             for place, row in wanted:
                 result[place] = as_array(packed[row].as_py(), tensor)
         begin = end

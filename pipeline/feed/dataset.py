@@ -153,7 +153,7 @@ def evaluation_dataset(
             counts such rows, so validation is not padded: its last batch is smaller, and ranks may differ in steps, as evaluating
             takes no collective.
     """
-    reader = SplitReader.open(prepared, split)
+    reader = SplitReader.open(prepared, split, settings)
     return split_dataset(reader, batch, rank=rank, size=size, settings=settings, is_padded=is_padded)
 
 

@@ -7,17 +7,21 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline import storage
 from pipeline.attempt import Found
-from pipeline.errors import DataError
+from pipeline.disk_cache import DiskCache
+from pipeline.errors import DataError, LonghaulError
 from pipeline.feed.columns import LabelDtype, Rows, decode
+from pipeline.feed.store_files import Source, StoreFiles
 from pipeline.manifest import FileEntry
+from pipeline.paths import Place, Remote
 from pipeline.progress import NOW
 from pipeline.schema import LABEL, WEIGHT, SplitName, Task, Tensor, files_of, prepared
+from pipeline.sections.feed import Feed
 
 LABEL_DTYPES: dict[Task, LabelDtype] = {"classification": "int64", "regression": "float32"}  # a class index; a scaled number
 
@@ -28,16 +32,18 @@ GROUP = 8  # files that one Petastorm reader opens: it looks at every footer bef
 class SplitReader:
     """The files of one split. Built from a verified manifest, so sizes and digests already hold."""
 
-    folder: Path
+    folder: Place
     files: tuple[FileEntry, ...]
     tensor: Tensor
     label_dtype: LabelDtype = "int64"
     label_shape: tuple[int, ...] = ()  # of one label; with dimensions it is read as K numbers
+    copies: DiskCache | None = None  # files are read from there, if feed.cache is disk
 
     @classmethod
-    def open(cls, found: Found, split: SplitName) -> SplitReader:
-        facts = prepared(found.manifest)
-        return cls(found.files, tuple(files_of(found.manifest, split)), facts.tensor, LABEL_DTYPES[facts.task], facts.label_shape)
+    def open(cls, found: Found, split: SplitName, settings: Feed | None = None) -> SplitReader:
+        facts, files = prepared(found.manifest), tuple(files_of(found.manifest, split))
+        copies = DiskCache.of(settings or Feed())
+        return cls(found.files, files, facts.tensor, LABEL_DTYPES[facts.task], facts.label_shape, copies)
 
     @property
     def rows_per_file(self) -> tuple[int, ...]:
@@ -52,16 +58,18 @@ class SplitReader:
 
         Raises:
             DataError: a file is unreadable, has other rows than the manifest says, a null, another type, or a tensor of another size.
+            InfrastructureError: the store that holds it, or the disk that holds its copy, failed.
         """
-        paths = [self.folder / self.files[index].path for index in order]
-        refuse_pickled_schema({path.parent for path in paths})
+        sources = [Source(self.folder / self.files[index].path, self.files[index]) for index in order]
+        refuse_pickled_schema({source.place.parent for source in sources})
         columns = (self.tensor.name, LABEL, WEIGHT)
-        tables = read_tables(paths, columns, queued)
+        tables = read_tables(sources, columns, queued, self.copies)
         try:
-            for index, path in zip(order, paths, strict=True):
+            for source in sources:
+                path = source.place
                 NOW.file = path.name
                 table = next(tables, None)
-                expected, received = self.files[index].rows, 0 if table is None else table.num_rows
+                expected, received = source.entry.rows, 0 if table is None else table.num_rows
                 if table is None or received != expected:
                     raise DataError(
                         f"{path}: read {received} rows, its manifest says {expected}. The epoch is not whole; run prepare again."
@@ -69,47 +77,100 @@ class SplitReader:
                 yield decode(table, self.tensor, self.label_dtype, str(path), self.label_shape)
             if next(tables, None) is not None:
                 raise DataError(
-                    f"{paths[-1]}: has more row groups than one. Expected {self.files[order[-1]].rows} rows. Run prepare again."
+                    f"{sources[-1].place}: has more row groups than one. Expected {sources[-1].entry.rows} rows. Run prepare again."
                 )
         finally:
             tables.close()
 
 
-def read_tables(paths: Sequence[Path], columns: Sequence[str], queued: int) -> Generator[pa.Table, None, None]:
-    """Every row group of the files, in order; while one reader's files are read the next one opens."""
-    groups = [paths[begin : begin + GROUP] for begin in range(0, len(paths), GROUP)]
+def read_tables(
+    sources: Sequence[Source], columns: Sequence[str], queued: int, copies: DiskCache | None = None
+) -> Generator[pa.Table, None, None]:
+    """Every row group of the files, in order; while one reader's files are read the next one opens, and fetches its copies."""
+    groups = [sources[begin : begin + GROUP] for begin in range(0, len(sources), GROUP)]
     with ThreadPoolExecutor(1, thread_name_prefix="feed-open") as opener:
-        opening: Future[Any] | None = None
+        opening: Future[Group] | None = None
         try:
             for number, group in enumerate(groups):
-                reader = opening.result() if opening else open_petastorm(group, columns, queued)
-                opening = opener.submit(open_petastorm, groups[number + 1], columns, queued) if number + 1 < len(groups) else None
-                yield from iterate_and_stop(reader, group[0].parent)
+                opened = opening.result() if opening else open_group(group, columns, queued, copies)
+                opening = opener.submit(open_group, groups[number + 1], columns, queued, copies) if number + 1 < len(groups) else None
+                yield from opened.tables()
         finally:
             if opening is not None:  # given up half-way
-                with suppress(DataError):
-                    stop(opening.result())
+                with suppress(LonghaulError):
+                    opening.result().stop()
 
 
-def open_petastorm(paths: Sequence[Path], columns: Sequence[str], queued: int) -> Any:
+@dataclass(frozen=True)
+class Group:
+    """Files that are being read by one Petastorm reader."""
+
+    folder: Place
+    reader: Any
+    files: StoreFiles | None  # None where Petastorm opens them itself
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The reader's tables; its thread ends with the iteration, however that ends."""
+        try:
+            yield from self.reader
+        except LonghaulError:
+            raise
+        except Exception as error:  # pyarrow's own tree, or a store's, raised in Petastorm's worker
+            raise explained(error, "read", self.folder) from error
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        self.reader.stop()
+        self.reader.join()
+        if self.files is not None:
+            self.files.close()
+
+
+def open_group(sources: Sequence[Source], columns: Sequence[str], queued: int, copies: DiskCache | None) -> Group:
+    """A reader over files of one folder. Raises DataError, InfrastructureError."""
+    folder = sources[0].place.parent
+    try:
+        if copies is None and not isinstance(folder, Remote):
+            return Group(folder, open_petastorm([uri_of(source.place) for source in sources], columns, queued, None), None)
+        files = StoreFiles(sources, copies)
+        try:
+            return Group(folder, open_petastorm([source.url for source in sources], columns, queued, files), files)
+        except BaseException:
+            files.close()
+            raise
+    except LonghaulError:
+        raise
+    except Exception as error:  # whatever a damaged footer makes pyarrow raise
+        raise explained(error, "open", folder) from error
+
+
+def uri_of(path: Place) -> str:
+    return str(path) if isinstance(path, Remote) else path.absolute().as_uri()
+
+
+def explained(error: Exception, doing: str, folder: Place) -> LonghaulError:
+    failure = storage.failure_of(error, folder)
+    return failure or DataError(f"Cannot {doing} prepared data in {folder}: {error}. Run prepare again with --force.")
+
+
+def open_petastorm(urls: Sequence[str], columns: Sequence[str], queued: int, files: StoreFiles | None) -> Any:
     # One worker thread: it reads ahead of the consumer, and only one keeps the order. Petastorm's process pool hangs when
     # a worker dies, and its disk cache fails its own tests on this pyarrow.
     from petastorm import make_batch_reader
 
     # Petastorm uses what pyarrow 14 calls deprecated, from its own thread: only a filter for the process reaches it.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.")
-    try:
-        reader = make_batch_reader(
-            [path.absolute().as_uri() for path in paths],
-            schema_fields=[f"^{name}$" for name in columns],
-            reader_pool_type="thread",
-            workers_count=1,
-            results_queue_size=queued,
-            shuffle_row_groups=False,
-            num_epochs=1,
-        )
-    except Exception as error:  # whatever a damaged footer makes pyarrow raise
-        raise DataError(f"Cannot open prepared data in {paths[0].parent}: {error}. Run prepare again with --force.") from error
+    reader = make_batch_reader(
+        list(urls),
+        schema_fields=[f"^{name}$" for name in columns],
+        reader_pool_type="thread",
+        workers_count=1,
+        results_queue_size=queued,
+        shuffle_row_groups=False,
+        num_epochs=1,
+        filesystem=files,
+    )
     # Petastorm's own way out makes a Python object of every value; row groups leave it as the Arrow tables that they are.
     reader._results_queue_reader = WholeTables()
     return reader
@@ -129,26 +190,9 @@ class WholeTables:
             raise StopIteration from None
 
 
-def iterate_and_stop(reader: Any, folder: Path) -> Iterator[pa.Table]:
-    """The reader's tables; its thread ends with the iteration, however that ends."""
-    try:
-        yield from reader
-    except DataError:
-        raise
-    except Exception as error:  # pyarrow's own tree, raised in Petastorm's worker
-        raise DataError(f"Cannot read prepared data in {folder}: {error}. Run prepare again with --force.") from error
-    finally:
-        stop(reader)
-
-
-def stop(reader: Any) -> None:
-    reader.stop()
-    reader.join()
-
-
-def refuse_pickled_schema(folders: set[Path]) -> None:
+def refuse_pickled_schema(folders: set[Place]) -> None:
     """Petastorm would unpickle a schema from such a file (petastorm#741); prepared data never has one."""
     for folder in folders:
         for name in ("_common_metadata", "_metadata"):
-            if (folder / name).exists():
+            if storage.exists(folder / name):
                 raise DataError(f"{folder / name} may hold a pickled schema and is not opened. Prepared data never has one: remove it.")

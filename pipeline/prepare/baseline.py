@@ -104,7 +104,7 @@ def read_sketches(found: Found) -> dict[str, Sketch] | None:
         return None
     with suppress(DataError, OSError, ValueError, KeyError):
         verify_file(found.files / entry.path, entry, "prepare")
-        return load_statistics((found.files / entry.path).read_bytes())
+        return load_statistics((found.local_files / entry.path).read_bytes())
     return None
 
 

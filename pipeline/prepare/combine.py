@@ -84,7 +84,7 @@ def read_sketches(found: Found) -> dict[str, Sketch]:
     entry = next((entry for entry in found.manifest.files if entry.path == STATISTICS), None)
     if entry is None:
         raise DataError(f"{found.folder} has no {STATISTICS}: an earlier version made it. {remedy}")
-    path = found.files / entry.path
+    path = found.local_files / entry.path
     verify_file(path, entry, "prepare")
     try:
         return load_statistics(path.read_bytes())

@@ -66,7 +66,7 @@ def trained_folder(run: Run, source: str) -> Path:
 
 def published_prepare(request: Request) -> Manifest:
     """The manifest alone: registering reads no prepared row, so none is verified."""
-    folder = request.run.stage("prepare")
+    folder = request.run.published("prepare")
     manifest = attempts.read_published(folder)
     if manifest is None:
         raise DataError(f"{folder} has no published result. Expected the one that the model was trained on. Run `pipeline run RECIPE`.")

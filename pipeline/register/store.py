@@ -271,7 +271,7 @@ def log_model(candidate: Candidate, run_id: str) -> Any:
     from mlflow.types import Schema, TensorSpec
 
     data = prepared(candidate.prepare)
-    path = candidate.train.files / Trained.model_validate(candidate.train.manifest.facts).model
+    path = candidate.train.local_files / Trained.model_validate(candidate.train.manifest.facts).model
     inputs = Schema([TensorSpec(np.dtype(data.tensor.dtype), (-1, *data.tensor.shape), data.tensor.name)])
     outputs = Schema([TensorSpec(np.dtype("float32"), (-1, len(data.classes) or 1))])
     model = keras.saving.load_model(path, safe_mode=True, compile=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -46,5 +47,8 @@ class Feed(Section):
 
     memory_mb: PositiveInt = 1024  # megabytes of rows that a rank holds at most: its shuffle window, files read ahead, batches
     timeout_s: PositiveInt = 300  # a reader that gives nothing for so long has failed
-    cache: Literal["none", "memory"] = "none"  # memory: every file is read once a training; must fit in memory_mb
+    # memory: every file is read once a training; must fit in memory_mb. disk: a checked copy on each host, for its ranks and later runs
+    cache: Literal["none", "memory", "disk"] = "none"
+    cache_mb: PositiveInt = 20_000  # megabytes of all copies on a host's disk; files beyond are read where they lie
+    cache_folder: Path | None = None  # of the copies, on a local disk; if not said, longhaul/prepared in the user's cache folder
     augment: FeedAugment = FeedAugment()

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline import model_arguments
+from pipeline import model_arguments, storage
 from pipeline import origin as origins
 from pipeline.attempt import Attempt, Found
 from pipeline.config import Recipe
@@ -89,7 +89,7 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Callable[[
     spec = attempt.folder / "spec.json"
     Spec(
         recipe=request.recipe.resolved(),
-        prepared=str(prepared.folder.resolve()),
+        prepared=str(storage.absolute(prepared.folder)),
         prepared_digest=prepared.manifest.digest,
         checkpoints=str(folder.resolve()),
         output=str(attempt.files.resolve()),

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import model_arguments
+from pipeline import model_arguments, storage
 from pipeline.config import Recipe
 from pipeline.config_errors import suggestion
 from pipeline.errors import ConfigError, DataError
+from pipeline.paths import MANIFEST
 from pipeline.schema import Prepared
 from pipeline.stage import Request, upstream
 
@@ -58,7 +59,7 @@ def compare_ranks(request: Request, ranks: int, epochs: int) -> None:
 def show_model(request: Request, given: Sequence[str]) -> None:
     """Print what the recipe's model costs, of its prepared data or of facts that the user gives. Raises ConfigError, DataError."""
     facts = read_facts(given)
-    is_prepared = (request.run.stage("prepare") / "manifest.json").exists()
+    is_prepared = storage.exists(request.run.published("prepare") / MANIFEST)
     prepared = Prepared.model_validate(upstream(request, "prepare").manifest.facts) if is_prepared else None
     print_model(request.console.rich, request.recipe, prepared, facts)
 

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline import user_code
+from pipeline import storage, user_code
 from pipeline.attempt import Found, read_published
 from pipeline.config import Recipe
 from pipeline.errors import DataError, Interrupted, LonghaulError
@@ -25,6 +25,7 @@ from pipeline.feed.dataset import TrainingFeed, evaluation_dataset
 from pipeline.feed.plan import Plan, Position
 from pipeline.feed.reader import SplitReader
 from pipeline.lifeline import end_with_parent
+from pipeline.paths import Place
 from pipeline.progress import NOW
 from pipeline.schema import Prepared, prepared
 from pipeline.sections.training import Train
@@ -90,14 +91,15 @@ def train(spec: Spec, world: World, stop: StopRequest) -> None:
     recipe = Recipe.model_validate_json(json.dumps(spec.recipe))
     recipe._folder = Path(spec.folder)
     NOW.in_reduce, NOW.num_reduces = (lambda: world.stopwatch.is_running), (lambda: world.stopwatch.times)
-    found = open_prepared(Path(spec.prepared), spec.prepared_digest)
+    found = open_prepared(storage.place(spec.prepared), spec.prepared_digest)
     make_deterministic(recipe.train.seed)
     keras.mixed_precision.set_global_policy(POLICIES[recipe.train.precision])
-    reader = SplitReader.open(found, "train")
+    reader = SplitReader.open(found, "train", recipe.feed)
     training = begin(recipe, prepared(found.manifest), reader, world, Path(spec.checkpoints), spec.origin)
     mark("model built", world.rank)
     feed = make_feed(training, reader)
-    validation = evaluation_dataset(found, "validation", recipe.train.global_batch, rank=world.rank, size=world.size)
+    batch, feeding = recipe.train.global_batch, recipe.feed
+    validation = evaluation_dataset(found, "validation", batch, rank=world.rank, size=world.size, settings=feeding)
     fit(training, feed, make_callbacks(training, feed, validation, Path(spec.checkpoints), Path(spec.output), stop))
     if world.rank == 0:
         save_model(training, Path(spec.output))
@@ -118,7 +120,7 @@ class Training:
     transfer: transfers.Plan | None = None
 
 
-def open_prepared(folder: Path, digest: str) -> Found:
+def open_prepared(folder: Place, digest: str) -> Found:
     """The data that the launcher verified, and no other that was published since."""
     manifest = read_published(folder)
     if manifest is None or manifest.digest != digest:

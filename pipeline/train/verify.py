@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import model_arguments
+from pipeline import model_arguments, storage
 from pipeline.attempt import Found
 from pipeline.config import Recipe
 from pipeline.errors import ConfigError
@@ -106,7 +106,7 @@ def train(recipe: Recipe, prepared: Found, folder: Path, code: Path) -> Path:
     spec = folder / "spec.json"
     Spec(
         recipe=recipe.resolved(),
-        prepared=str(prepared.folder.resolve()),
+        prepared=str(storage.absolute(prepared.folder)),
         prepared_digest=prepared.manifest.digest,
         checkpoints=str(folder / "checkpoints"),
         output=str(output),

@@ -99,7 +99,7 @@ def link_prepared(run: Run, prepared: Found) -> None:
     run.folder.mkdir(parents=True, exist_ok=True)
     link = run.stage("prepare")
     if not link.is_symlink():
-        link.symlink_to(prepared.folder.resolve(), target_is_directory=True)
+        link.symlink_to(prepared.local_files.resolve().parents[1], target_is_directory=True)
 
 
 class Watch:
