@@ -63,12 +63,34 @@ def test_ids_before_and_after_a_kill_make_each_epoch_exactly_once_and_the_weight
     assert undisturbed.code == 0, undisturbed.err
     killed = link_prepared(iris_run, tmp_path / "killed", OVERRIDES)
     result = published(killed)
-    assert result.resumed_from is not None
     assert result.weight_digest == published(whole).weight_digest
-    words = result.resumed_from.replace(",", "").split()  # "epoch 3, step 2": what the last checkpoint holds
-    position = (int(words[1]) - 1, int(words[3]))
     before, after = logged(tmp_path / "before", 2), logged(tmp_path / "after", 2)
-    assert_each_epoch_is_whole(before, after, position, plan_of(killed, iris_run.recipe), epochs=12)
+    assert_each_epoch_is_whole(before, after, position_of(result), plan_of(killed, iris_run.recipe), epochs=12)
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_ids_make_each_epoch_exactly_once_also_where_another_number_of_ranks_goes_on(iris_run, tmp_path, monkeypatch, ranks):
+    kill_at_a_random_step(iris_run, tmp_path / "runs", tmp_path / "before", monkeypatch)
+    killed = link_prepared(iris_run, tmp_path / "runs", OVERRIDES)
+    changed = (*OVERRIDES, f"train.ranks={ranks}")
+    run = link_prepared(iris_run, tmp_path / "runs", changed)  # another recipe, so another run
+    sets = [argument for override in changed for argument in ("--set", override)]
+    command = ["train", iris_run.path, *sets, "--resume-from", killed.run_id]
+    refused = pipeline(*command, root=tmp_path / "runs")
+    assert refused.code == 3 and f"train.ranks: 2 -> {ranks}" in refused.err
+    again = pipeline(*command, "--allow-changed", root=tmp_path / "runs", **{ID_LOG: str(tmp_path / "after")})
+    assert again.code == 0, again.err
+    result = published(run)
+    assert result.ranks == ranks
+    before, after = logged(tmp_path / "before", 2), logged(tmp_path / "after", ranks)
+    assert_each_epoch_is_whole(before, after, position_of(result), plan_of(run, iris_run.recipe), epochs=12)
+
+
+def position_of(result: Trained) -> tuple[int, int]:
+    """(epoch, step) that a training went on from."""
+    assert result.resumed_from is not None
+    words = result.resumed_from.replace(",", "").split()  # "epoch 3, step 2": what the last checkpoint holds
+    return int(words[1]) - 1, int(words[3])
 
 
 def assert_each_epoch_is_whole(before, after, position, plan: Plan, epochs: int) -> None:
