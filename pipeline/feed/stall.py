@@ -15,7 +15,7 @@ def advice(stalled: float, waited_s: float, *, cache: str, window_mb: float, mem
     """What to do about it, or None where there is nothing to do."""
     if stalled <= ADVICE_ABOVE or waited_s <= WORTH_S:
         return None
-    ways = ["set feed.cache: memory if the data fits"] if cache == "none" else []
+    ways = ["set feed.cache: memory if the data fits, or disk if it comes over a network"] if cache == "none" else []
     if window_mb * 2 > memory_mb:
         ways.append(f"raise feed.memory_mb (now {memory_mb}), so that more is read ahead")
     ways += ["give each rank a core for reading (fewer ranks a host)", "prepare fewer bytes a row"]

@@ -19,7 +19,9 @@ from pipeline.errors import error_for_exit_code
 from pipeline.train.events import Event
 
 ALIVE_S = 1.0
-PASSED_ON = ("LONGHAUL_", "TF_", "HOROVOD_", "NCCL_", "KERAS_", "XLA_", "CUDA_VISIBLE_DEVICES", "PYTHONPATH")  # no secrets of this machine
+# No secrets of this machine: of S3, where it is and not who may use it.
+TO_STORE = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
+PASSED_ON = ("LONGHAUL_", "TF_", "HOROVOD_", "NCCL_", "KERAS_", "XLA_", "CUDA_VISIBLE_DEVICES", "PYTHONPATH", *TO_STORE)
 
 
 @dataclass

@@ -220,3 +220,36 @@ def test_the_log_says_which_rows_every_step_holds(write_split, tmp_path, monkeyp
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["epoch"], line["step"]) for line in lines] == [(2, step) for step in range(4, plan.num_steps)]
     assert np.array_equal([line["ids"] for line in lines], whole)
+
+
+@pytest.mark.parametrize("given", [0, 3])
+def test_a_reader_that_ends_an_epoch_early_is_an_error_that_says_what_is_missing(write_split, monkeypatch, given):
+    """As Petastorm 0.13.1 does every other time; docs/feed.md."""
+    reader, plan = write_split(ROWS), Plan(tuple(ROWS), 32, 8, 17)
+    read_next, left = readers.WholeTables.read_next, [given]
+
+    def end_early(self, pool, schema, ngram):
+        if not left[0]:
+            raise StopIteration
+        left[0] -= 1
+        return read_next(self, pool, schema, ngram)
+
+    monkeypatch.setattr(readers.WholeTables, "read_next", end_early)
+    feed = TrainingFeed(reader, plan)
+    with pytest.raises(Exception, match="read 0 rows, its manifest says"):
+        labels(feed.epoch(0))
+    assert isinstance(feed.error, DataError)
+    left[0] = given
+    with pytest.raises(Exception, match="read 0 rows, its manifest says"):
+        list(split_dataset(reader, 32))
+
+
+def test_columns_in_another_order_are_the_same_rows_and_one_in_another_case_is_missing(write_split):
+    reader = write_split([20, 20])
+    path = reader.folder / reader.files[1].path
+    table = pq.read_table(path)
+    pq.write_table(table.select(table.column_names[::-1]), path)
+    assert [rows.label.tolist() for rows in reader.read([0, 1])] == [list(range(20)), list(range(20, 40))]
+    rewrite(reader, 1, "label", table["label"], name="Label")
+    with pytest.raises(DataError, match="label"):
+        list(reader.read([0, 1]))
