@@ -57,7 +57,7 @@ def open_file(where: Place, size: int | None = None) -> IO[bytes]:
         return where.open("rb")
     more = {} if size is None else {"size": size}
     with explained(where):
-        opened: IO[bytes] = file_system(where.scheme).open(path_on(where), "rb", **more)
+        opened: IO[bytes] = store_of(where).open(path_on(where), "rb", **more)
         return opened
 
 
@@ -77,7 +77,7 @@ def read_bytes(where: Place) -> bytes:
     if not isinstance(where, Remote):
         return where.read_bytes()
     with explained(where):
-        content: bytes = file_system(where.scheme).cat_file(path_on(where))
+        content: bytes = store_of(where).cat_file(path_on(where))
         return content
 
 
@@ -86,7 +86,7 @@ def size_of(where: Place) -> int:
     if not isinstance(where, Remote):
         return where.stat().st_size
     with explained(where):
-        return int(file_system(where.scheme).info(path_on(where))["size"])
+        return int(store_of(where).info(path_on(where))["size"])
 
 
 def exists(where: Place) -> bool:
@@ -97,12 +97,25 @@ def exists(where: Place) -> bool:
     return True
 
 
-def put_files(pairs: Sequence[tuple[Path, Remote]]) -> None:
-    """Copy files of this machine to one store, many at a time; what is there is replaced. Raises InfrastructureError."""
-    if pairs:
-        where = pairs[0][1]
-        with explained(where):
-            file_system(where.scheme).put([str(source) for source, _ in pairs], [path_on(target) for _, target in pairs])
+def put_files(source: Place, target: Remote, names: Sequence[str]) -> None:
+    """Copy files of this machine, or of the same store, many at a time; what is there is replaced. Raises InfrastructureError."""
+    if not names:
+        return
+    store, targets = store_of(target), [path_on(target / name) for name in names]
+    with explained(target):
+        if isinstance(source, Remote):
+            store.copy([path_on(source / name) for name in names], targets)  # the store does it by itself
+        else:
+            store.put([str(source / name) for name in names], targets)
+
+
+def folders(where: Remote) -> list[Remote]:
+    """What lies in a folder. Raises InfrastructureError."""
+    with explained(where):
+        try:
+            return [where / str(path).rpartition("/")[2] for path in store_of(where).ls(path_on(where), detail=False)]
+        except FileNotFoundError:
+            return []
 
 
 def version_of(where: Remote) -> str | None:
@@ -114,7 +127,7 @@ def version_of(where: Remote) -> str | None:
         )
     with explained(where):
         try:
-            return str(file_system(where.scheme).info(path_on(where))["ETag"])
+            return str(store_of(where).info(path_on(where))["ETag"])
         except FileNotFoundError:
             return None
 
@@ -132,7 +145,7 @@ def put_if_unchanged(where: Remote, content: bytes, seen: str | None) -> bool:
     condition = {"IfNoneMatch": "*"} if seen is None else {"IfMatch": seen}
     with explained(where):
         try:
-            file_system(where.scheme).pipe_file(path_on(where), content, **condition)
+            store_of(where).pipe_file(path_on(where), content, **condition)
         except Exception as error:
             if answers(error) & {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}:
                 return False
@@ -153,7 +166,7 @@ def check_access(where: Remote) -> None:
         ConfigError: there are no credentials, they are refused, or there is no such bucket.
         InfrastructureError: its server does not answer.
     """
-    store = file_system(where.scheme)
+    store = store_of(where)
     bucket = path_on(where).split("/", 1)[0] if where.scheme == "s3" else "/"
     try:
         with explained(where):
@@ -166,24 +179,38 @@ def check_access(where: Remote) -> None:
         raise ConfigError(str(error)) from error.__cause__
 
 
+def store_of(where: Remote) -> Any:
+    """Its fsspec file system, one for a process and server: it keeps connections, and it keeps no listing, since others write."""
+    if where.scheme == "s3":
+        return connect("s3", "")
+    return connect(where.scheme, urlsplit(where.url).netloc)
+
+
 @cache
-def file_system(scheme: str) -> Any:
-    """One for a process: it keeps connections, and it keeps no listing, since others write."""
+def connect(scheme: str, server: str) -> Any:
+    """Raises InfrastructureError where a client of HDFS is missing."""
     import fsspec
 
     if scheme == "s3":
         options = {"config_kwargs": {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": READ_TIMEOUT_S}}
         return fsspec.filesystem("s3", use_listings_cache=False, default_block_size=BLOCK_BYTES, **options)
-    return fsspec.filesystem(scheme, use_listings_cache=False)
+    host, _, port = server.partition(":")
+    try:
+        return fsspec.filesystem(scheme, host=host, port=int(port or 0), use_listings_cache=False)
+    except Exception as error:  # of libhdfs, of Java
+        raise InfrastructureError(
+            f"{scheme}://{server} cannot be reached: {error}. Expected Hadoop's client: JAVA_HOME, HADOOP_HOME, and in CLASSPATH what "
+            "`hadoop classpath --glob` prints."
+        ) from error
 
 
 def forget_connections() -> None:
     """Look at the environment anew."""
-    import fsspec
+    if connect.cache_info().currsize:
+        import fsspec
 
-    for scheme in SCHEMES if file_system.cache_info().currsize else ():
-        fsspec.get_filesystem_class(scheme).clear_instance_cache()
-    file_system.cache_clear()
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+    connect.cache_clear()
 
 
 def path_on(where: Remote) -> str:

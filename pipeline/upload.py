@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from pipeline import storage
 from pipeline.attempt import Found, read_published
@@ -40,9 +41,10 @@ def publish(found: Found, stage_folder: Remote, tell: Callable[[str], None]) -> 
     current = read_published(stage_folder)
     if current is not None and current.digest == manifest.digest and is_whole(current, stage_folder):
         return Found(current, stage_folder)
-    tell(f"uploading {len(manifest.files)} files, {sum(entry.bytes for entry in manifest.files) / 1e6:,.1f} MB, to {stage_folder}")
-    folder = stage_folder / manifest.attempt
-    storage.put_files([(found.local_files / entry.path, folder / entry.path) for entry in manifest.files])
+    source = of_another_run(manifest, stage_folder) or found.local_files
+    doing = f"uploading {num_bytes(manifest) / 1e6:,.1f} MB" if source == found.local_files else f"copying {source}"
+    tell(f"{doing} to {stage_folder}, {len(manifest.files)} files")
+    storage.put_files(source, stage_folder / manifest.attempt, [entry.path for entry in manifest.files])
     if storage.put_if_unchanged(target, manifest.model_dump_json(indent=1).encode(), seen):
         return Found(manifest, stage_folder)
     current = read_published(stage_folder)
@@ -52,6 +54,21 @@ def publish(found: Found, stage_folder: Remote, tell: Callable[[str], None]) -> 
         f"{stage_folder} was published by another process ({current.attempt if current else 'removed'}) while {manifest.attempt} was "
         "uploaded. This one is stale and publishes nothing there. Run the stage again to see what is there."
     )
+
+
+def of_another_run(manifest: Manifest, stage_folder: Remote) -> Remote | None:
+    """The same files in another run of the recipe on this store, newest first by its name."""
+    for run in sorted(storage.folders(stage_folder.parent.parent), key=str, reverse=True):
+        folder = run / stage_folder.name
+        with suppress(DataError):
+            other = read_published(folder) if folder != stage_folder else None
+            if other is not None and other.content_digest == manifest.content_digest and is_whole(other, folder):
+                return folder / other.attempt
+    return None
+
+
+def num_bytes(manifest: Manifest) -> int:
+    return sum(entry.bytes for entry in manifest.files)
 
 
 def is_whole(manifest: Manifest, stage_folder: Remote) -> bool:

@@ -20,6 +20,8 @@ OWNERS = {  # library -> where it may be imported, as prefixes of module names
     "mlflow": ("pipeline.register.store",),
     "airflow": ("dags",),
     "optuna": ("pipeline.tune",),
+    "fsspec": ("pipeline.storage",),
+    "s3fs": ("pipeline.storage",),
 }
 LIGHT = {  # the command may ask these without a job, since they make no result of a run
     "pipeline.prepare.combine",  # reads results that are there

@@ -96,6 +96,13 @@ class TestAccess:
         assert error.value.exit_code == 4
 
 
+def test_hdfs_without_hadoop_says_what_is_missing(monkeypatch):
+    for name in ("HADOOP_HOME", "ARROW_LIBHDFS_DIR", "CLASSPATH"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InfrastructureError, match="hdfs://namenode:9000 cannot be reached: .*HADOOP_HOME"):
+        storage.check_access(storage.remote("hdfs://namenode:9000/runs"))
+
+
 @pytest.fixture
 def published(tmp_path):
     """Content -> a result that is published under a root."""
@@ -120,7 +127,7 @@ class TestUpload:
         assert there.manifest == found.manifest == read_published(folder)
         assert storage.read_bytes(there.files / "data/a.txt") == b"one"
         upload.publish(found, folder, told.append)
-        assert len(told) == 1 and "uploading 1 files" in told[0]
+        assert len(told) == 1 and told[0].startswith("uploading 0.0 MB")
         assert upload.find(folder, "k") == there and upload.find(folder, "other") is None
 
     def test_another_result_replaces_it_and_what_it_replaced_can_still_be_read(self, s3, bucket, published):
@@ -134,8 +141,8 @@ class TestUpload:
         folder, put_files = Remote(f"s3://{bucket}/prepare"), storage.put_files
         slow, fast = published("slow"), published("fast", key="k2")
 
-        def overtaken(pairs):
-            put_files(pairs)
+        def overtaken(*arguments):
+            put_files(*arguments)
             monkeypatch.setattr(storage, "put_files", put_files)
             upload.publish(fast, folder, print)
 
@@ -148,8 +155,8 @@ class TestUpload:
         folder, put_files = Remote(f"s3://{bucket}/prepare"), storage.put_files
         slow, fast = published("same"), published("same")
 
-        def overtaken(pairs):
-            put_files(pairs)
+        def overtaken(*arguments):
+            put_files(*arguments)
             monkeypatch.setattr(storage, "put_files", put_files)
             upload.publish(fast, folder, print)
 
@@ -168,6 +175,14 @@ class TestUpload:
         s3.client().delete_object(Bucket=bucket, Key=f"prepare/{found.manifest.attempt}/data/a.txt")
         assert upload.find(folder, "k") is None
         verify(upload.publish(found, folder, print).manifest, folder)
+
+    def test_files_that_another_run_has_there_are_copied_by_the_store(self, s3, bucket, published):
+        told, found = [], published("one")
+        upload.publish(found, Remote(f"s3://{bucket}/runs/demo/manual-1/prepare"), told.append)
+        (found.local_files / "data" / "a.txt").unlink()
+        there = upload.publish(found, Remote(f"s3://{bucket}/runs/demo/manual-2/prepare"), told.append)
+        assert told[1].startswith(f"copying s3://{bucket}/runs/demo/manual-1/prepare/{found.manifest.attempt}")
+        verify(there.manifest, there.folder)
 
     def test_hdfs_is_refused_with_the_way_out(self, published):
         with pytest.raises(ConfigError, match="only S3 can publish safely here.*hdfs dfs -put"):

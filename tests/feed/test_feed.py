@@ -158,7 +158,7 @@ def test_a_file_of_two_row_groups_is_refused(write_split):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "float32"])
-@pytest.mark.parametrize("shape", [(6,), (2, 3), (3, 2, 1)])
+@pytest.mark.parametrize("shape", [(), (6,), (2, 3), (3, 2, 1)], ids=str)
 @pytest.mark.parametrize("fixed", [False, True], ids=["binary", "fixed"])
 def test_packed_tensors_of_any_type_and_shape_arrive_as_they_were(write_split, dtype, shape, fixed):
     reader = write_split([40])
@@ -168,6 +168,15 @@ def test_packed_tensors_of_any_type_and_shape_arrive_as_they_were(write_split, d
     reader = dataclasses.replace(reader, tensor=Tensor(name="features", dtype=dtype, shape=shape))
     for tensor, label, _ in training_dataset(reader, Plan((40,), 8, 4, 1)):
         assert tensor.dtype == dtype and np.array_equal(tensor.numpy(), values[label.numpy()])
+
+
+def test_texts_arrive_as_strings_of_any_length(write_split):
+    reader, texts = write_split([40]), [f"Zeile {number} " + "ä€𝄞" * (number % 5) for number in range(40)]
+    rewrite(reader, 0, "features", pa.array([text.encode() for text in texts], pa.binary()))
+    reader = dataclasses.replace(reader, tensor=Tensor(name="features", dtype="string", shape=(), encoding="utf8"))
+    for dataset in (training_dataset(reader, Plan((40,), 8, 4, 1)), split_dataset(reader, 10)):
+        for tensor, label, _ in dataset:
+            assert tensor.dtype == "string" and [text.decode() for text in tensor.numpy()] == [texts[row] for row in label.numpy()]
 
 
 def test_encoded_images_are_decoded_in_tensorflow_beside_their_labels(write_split):
