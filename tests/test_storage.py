@@ -131,14 +131,14 @@ class TestUpload:
         assert upload.find(folder, "k") == there and upload.find(folder, "other") is None
 
     def test_another_result_replaces_it_and_what_it_replaced_can_still_be_read(self, s3, bucket, published):
-        folder = Remote(f"s3://{bucket}/prepare")
+        folder = Remote(f"s3://{bucket}/demo/manual-1/prepare")
         old = upload.publish(published("one"), folder, print)
         new = upload.publish(published("two", key="k2"), folder, print)
         assert read_published(folder) == new.manifest
         assert storage.read_bytes(old.files / "data/a.txt") == b"one"
 
     def test_what_was_published_meanwhile_stays(self, s3, bucket, published, monkeypatch):
-        folder, put_files = Remote(f"s3://{bucket}/prepare"), storage.put_files
+        folder, put_files = Remote(f"s3://{bucket}/demo/manual-1/prepare"), storage.put_files
         slow, fast = published("slow"), published("fast", key="k2")
 
         def overtaken(*arguments):
@@ -152,7 +152,7 @@ class TestUpload:
         assert read_published(folder) == fast.manifest
 
     def test_two_of_the_same_request_publish_one(self, s3, bucket, published, monkeypatch):
-        folder, put_files = Remote(f"s3://{bucket}/prepare"), storage.put_files
+        folder, put_files = Remote(f"s3://{bucket}/demo/manual-1/prepare"), storage.put_files
         slow, fast = published("same"), published("same")
 
         def overtaken(*arguments):
@@ -164,15 +164,15 @@ class TestUpload:
         assert upload.publish(slow, folder, print).manifest.attempt == fast.manifest.attempt
 
     def test_one_that_was_killed_before_its_manifest_is_no_result_and_is_gone_on_with(self, s3, bucket, published):
-        folder, found = Remote(f"s3://{bucket}/prepare"), published("one")
-        s3.client().put_object(Bucket=bucket, Key=f"prepare/{found.manifest.attempt}/data/a.txt", Body=b"on")
+        folder, found = Remote(f"s3://{bucket}/demo/manual-1/prepare"), published("one")
+        s3.client().put_object(Bucket=bucket, Key=f"demo/manual-1/prepare/{found.manifest.attempt}/data/a.txt", Body=b"on")
         assert read_published(folder) is None
         verify(upload.publish(found, folder, print).manifest, folder)
 
     def test_a_file_that_is_gone_is_laid_there_again(self, s3, bucket, published):
-        folder, found = Remote(f"s3://{bucket}/prepare"), published("one")
+        folder, found = Remote(f"s3://{bucket}/demo/manual-1/prepare"), published("one")
         upload.publish(found, folder, print)
-        s3.client().delete_object(Bucket=bucket, Key=f"prepare/{found.manifest.attempt}/data/a.txt")
+        s3.client().delete_object(Bucket=bucket, Key=f"demo/manual-1/prepare/{found.manifest.attempt}/data/a.txt")
         assert upload.find(folder, "k") is None
         verify(upload.publish(found, folder, print).manifest, folder)
 

@@ -197,8 +197,13 @@ def decoded(dataset: tf.data.Dataset, reader: SplitReader, *, is_ragged: bool = 
         return dataset
     shape, dtype = reader.tensor.shape, tf.as_dtype(reader.tensor.dtype)
 
+    def decode(file: tf.Tensor) -> tf.Tensor:
+        # TensorFlow's own choice for JPEG is up to 6 of 255 off; this one gives Pillow's pixels, in the same time.
+        is_jpeg = reader.tensor.encoding == "jpeg"
+        image = tf.io.decode_jpeg(file, shape[-1], dct_method="INTEGER_ACCURATE") if is_jpeg else tf.io.decode_png(file, shape[-1], dtype)
+        return tf.ensure_shape(image, shape)
+
     def pixels(files: tf.Tensor) -> tf.Tensor:
-        decode = lambda file: tf.ensure_shape(tf.io.decode_image(file, shape[-1], dtype, expand_animations=False), shape)  # noqa: E731
         return tf.map_fn(decode, files, fn_output_signature=tf.TensorSpec(shape, dtype))
 
     return dataset.map(
