@@ -33,7 +33,7 @@ seen = Counter()
 for _ in range(runs):
     with make_batch_reader(url, num_epochs=1, reader_pool_type="thread", workers_count=workers, **options) as reader:
         seen[sum(len(batch.x) for batch in reader)] += 1
-print(json.dumps(seen))
+print(json.dumps(seen), flush=True)
 """
 
 WRITE = """
@@ -59,10 +59,12 @@ def main() -> None:
 
 
 def read(python: Path, folder: Path, workers: int, runs: int, order: str) -> dict[int, int]:
-    """Rows of an epoch -> in how many runs."""
+    """Rows of an epoch -> in how many runs. A process that had read them all and then died as it ended is told of, and counts."""
     command = [python, "-c", READ, folder.as_uri(), str(workers), str(runs), order]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout.splitlines()
-    found: dict[str, int] = json.loads(lines[-1])  # 0.13.1 prints of its own
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode:
+        print(f"the next line's process ended with {done.returncode}: {' '.join(done.stderr.splitlines()[-1:])}", flush=True)
+    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])  # 0.13.1 prints of its own
     return {int(rows): count for rows, count in found.items()}
 
 
