@@ -35,7 +35,7 @@ class Origin:
 
     @property
     def model(self) -> Path:
-        return self.train.files / Trained.model_validate(self.train.manifest.facts).model
+        return self.train.local_files / Trained.model_validate(self.train.manifest.facts).model
 
     @property
     def model_sha256(self) -> str:
@@ -46,7 +46,7 @@ class Origin:
         """A small file beside the prepared data, once it has the digest of its manifest."""
         entry = next(entry for entry in self.data.manifest.files if entry.path == name)
         verify_file(self.data.files / name, entry, "prepare")
-        return (self.data.files / name).read_text(encoding="utf-8")
+        return (self.data.local_files / name).read_text(encoding="utf-8")
 
 
 def find(request: Request) -> OriginFacts | None:
@@ -59,6 +59,10 @@ def find(request: Request) -> OriginFacts | None:
     settings = request.recipe.transfer
     if settings is None:
         return None
+    if request.run.data is not None:
+        raise ConfigError(
+            f"transfer starts from a training and its prepared data under --root. Expected no --data, received {request.run.data}."
+        )
     own = read_published(request.run.stage("prepare"))
     known = prepared(own).origin if own is not None else None
     if known is not None and known.source == settings.source and not request.force:
@@ -126,7 +130,7 @@ def made_from(training: Manifest, folder: Path) -> Manifest:
 def of(data: Found) -> Origin | None:
     """The training that prepared data was made for to start from, verified; None if it was made for none."""
     noted = prepared(data.manifest).origin
-    return None if noted is None else open_noted(noted, data.folder.resolve().parents[2])
+    return None if noted is None else open_noted(noted, data.local_files.resolve().parents[4])
 
 
 def open_noted(noted: OriginFacts, root: Path) -> Origin:
