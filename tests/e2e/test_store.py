@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import config
 from pipeline.manifest import Manifest
+from pipeline.paths import Run, run_id
 from pipeline.schema import Trained
 from tests.conftest import FinishedRun, pipeline
 from tests.store import SECRET
+from tests.train.test_ranks import train
 
 pytestmark = pytest.mark.e2e
 
@@ -24,13 +27,16 @@ def files_with(text: str, root: Path) -> list[Path]:
 
 
 def test_two_ranks_on_prepared_data_in_a_bucket_give_the_weights_of_a_local_run(iris_run: FinishedRun, s3, bucket, tmp_path):
-    run = iris_run.run
-    s3.copy_folder(run.stage("prepare"), bucket, f"runs/{run.recipe}/{run.run_id}/prepare")
-    command = pipeline("train", iris_run.path, "--data", f"s3://{bucket}/runs", "--json", root=tmp_path)
+    overrides = ("train.epochs=2", "train.early_stopping=null")
+    local, _ = train(iris_run, tmp_path / "local", *overrides)
+    run = Run(tmp_path / "remote", iris_run.recipe.name, run_id(config.load(iris_run.path, overrides).digest, None))
+    s3.copy_folder(iris_run.run.stage("prepare"), bucket, f"runs/{run.recipe}/{run.run_id}/prepare")
+    sets = [argument for override in overrides for argument in ("--set", override)]
+    command = pipeline("train", iris_run.path, *sets, "--data", f"s3://{bucket}/runs", "--json", root=run.root)
     assert command.code == 0, command.err
-    local, remote = trained(run.stage("train")), trained(Path(json.loads(command.out)["folder"]))
+    remote = trained(Path(json.loads(command.out)["folder"]))
     assert remote.ranks == 2 and remote.weight_digest == local.weight_digest
-    assert not (tmp_path / run.recipe / run.run_id / "prepare").exists()
+    assert not run.stage("prepare").exists()
     assert not files_with(SECRET, tmp_path) and SECRET not in command.out + command.err
 
 
@@ -57,8 +63,8 @@ def test_a_whole_run_publishes_to_a_bucket_keeps_copies_on_disk_and_is_found_aga
     options = ("--data", f"s3://{bucket}/runs", "--set", "feed.cache=disk", "--set", f"feed.cache_folder={tmp_path / 'copies'}")
     whole = pipeline("run", iris_run.path, *options, root=tmp_path / "one")
     assert whole.code == 0, whole.err
-    (train,) = (tmp_path / "one" / "iris").glob("*/train")
-    assert trained(train).weight_digest == trained(iris_run.run.stage("train")).weight_digest
+    (folder,) = (tmp_path / "one" / "iris").glob("*/train")
+    assert trained(folder).weight_digest == trained(iris_run.run.stage("train")).weight_digest
     rows = [path for path in s3.requests() if path[0] == "GET" and f"{bucket}/" in path[1] and "/data/" in path[1]]
     assert rows and {s3.requests()[path] for path in rows} == {1}  # verified, trained on by two ranks, evaluated: fetched once
     again = pipeline("prepare", iris_run.path, *options, "--json", root=tmp_path / "two")
