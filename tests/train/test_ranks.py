@@ -82,6 +82,17 @@ def test_three_uneven_ranks_weigh_their_gradients_by_their_rows(iris_run, tmp_pa
         np.testing.assert_allclose(left, right, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
+def test_eight_ranks_give_the_weights_of_one(iris_run, tmp_path):
+    overrides = ("train.epochs=2", "train.early_stopping=null", "train.lanes=8", "train.global_batch=32")
+    eight, model_of_eight = train(iris_run, tmp_path, *overrides, "train.ranks=8")
+    one, model_of_one = train(iris_run, tmp_path, *overrides, "train.ranks=1")
+    assert (eight.ranks, one.ranks) == (8, 1)
+    assert eight.steps_per_epoch == one.steps_per_epoch > 1
+    for left, right in zip(weights(model_of_eight), weights(model_of_one), strict=True):
+        np.testing.assert_allclose(left, right, rtol=2e-4, atol=2e-5)
+
+
 def start_training(finished: FinishedRun, root: Path, *overrides: str) -> tuple[subprocess.Popen[str], Path]:
     """`pipeline train` in the background, and the folder in which its checkpoints appear."""
     run = link_prepared(finished, root, overrides)

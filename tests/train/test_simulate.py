@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.train.scaling import PASCAL, PUBLISHED
+from pipeline.train.scaling import PASCAL, PUBLISHED, RESNET, VGG, calibrate, simulated
 from pipeline.train.simulate import Link, Machine, Step, all_reduce_s, efficiency, fit_link, ring_s, step_s
 
 ranks = st.integers(1, 512)
@@ -47,6 +49,14 @@ def test_times_that_do_not_grow_are_refused():
         fit_link([1e3, 1e6], [2.0, 1.0], 2)
 
 
-@pytest.mark.parametrize("point", PUBLISHED, ids=lambda point: point.name)
-def test_the_published_points_are_met_within_five_hundredths(point):
-    assert efficiency(point.step, point.ranks, PASCAL, "ring", overlap=True) == pytest.approx(point.efficiency, abs=0.05)
+@pytest.mark.parametrize("known", [RESNET, VGG], ids=lambda point: point.name)
+def test_a_latency_from_one_published_point_predicts_the_others_within_five_hundredths(known):
+    machine = calibrate(known, PASCAL)
+    assert simulated(known, machine) == pytest.approx(known.efficiency, abs=1e-6)
+    for point in PUBLISHED:
+        assert simulated(point, machine) == pytest.approx(point.efficiency, abs=0.05)
+
+
+def test_a_point_that_no_latency_explains_is_refused():
+    with pytest.raises(ValueError, match="No latency"):
+        calibrate(replace(VGG, efficiency=0.999), PASCAL)
