@@ -8,6 +8,7 @@ BENCHMARK = declare(
     "P6T",
     "text",
     200_000,
+    20_000,
     (
         "take tags and entities out of lines of 20 to 200 words, compose accents, collapse white space",
         "learn a vocabulary of 8,000 words from train rows; 128 token ids a line, padded",
