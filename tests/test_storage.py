@@ -9,11 +9,14 @@ import boto3
 import pytest
 import requests
 
-from pipeline import storage, upload
+from pipeline import config, storage, upload
 from pipeline.attempt import Found, begin, publish, read_published
+from pipeline.console import Console
 from pipeline.errors import ConfigError, DataError, InfrastructureError
 from pipeline.manifest import FileEntry, Manifest, describe_files, verify
 from pipeline.paths import Remote, Run
+from pipeline.stage import Request, Work, run_stage, upstream
+from tests.conftest import PROJECT
 from tests.store import SECRET
 
 
@@ -187,6 +190,53 @@ class TestUpload:
     def test_hdfs_is_refused_with_the_way_out(self, published):
         with pytest.raises(ConfigError, match="only S3 can publish safely here.*hdfs dfs -put"):
             upload.publish(published("one"), Remote("hdfs://host:9000/runs/prepare"), print)
+
+
+class TestStage:
+    """The prepare stage of a run whose data lies in a bucket; what it writes is a text here."""
+
+    @pytest.fixture
+    def asked(self, bucket, tmp_path):
+        recipe = config.load(PROJECT / "conf" / "iris.yaml", ("feed.cache=disk", f"feed.cache_folder={tmp_path / 'copies'}"))
+        data = storage.remote(f"s3://{bucket}/runs/")
+
+        def request(root: str, **changes) -> Request:
+            return Request(recipe, Run(tmp_path / root, recipe.name, "manual-1", data), Console(None), **changes)
+
+        return request
+
+    def work(self, attempt) -> Work:
+        self.times = getattr(self, "times", 0) + 1
+        (attempt.files / "data" / "train").mkdir(parents=True)
+        (attempt.files / "data" / "train" / "a").write_text("rows")
+        return Work({"rows": 1})
+
+    def test_it_is_laid_in_the_bucket_found_there_from_an_empty_root_and_read_through_copies(self, s3, asked, tmp_path):
+        made = run_stage(asked("one"), "prepare", {"a": 1}, {}, self.work)
+        assert isinstance(made.found.folder, Remote) and made.reused_from is None
+        assert (tmp_path / "one" / "iris" / "manual-1" / "prepare" / "manifest.json").exists()
+        again = run_stage(asked("two"), "prepare", {"a": 1}, {}, self.work)
+        assert again.found == made.found and again.reused_from == "manual-1" and self.times == 1
+        assert not (tmp_path / "two").exists()
+        since = s3.mark()
+        for _ in range(2):
+            assert upstream(asked("two"), "prepare") == made.found
+        fetched = {path: count for (method, path), count in s3.requests(since).items() if method == "GET" and "/data/" in path}
+        assert list(fetched.values()) == [1]
+
+    def test_forced_it_is_done_again_and_what_is_the_same_stays(self, asked):
+        made = run_stage(asked("one"), "prepare", {"a": 1}, {}, self.work)
+        again = run_stage(asked("one", force=True), "prepare", {"a": 1}, {}, self.work)
+        assert self.times == 2 and again.found == made.found
+
+    def test_an_error_of_the_work_publishes_nothing(self, asked):
+        def fail(attempt):
+            raise DataError("a row is wrong")
+
+        with pytest.raises(DataError, match="a row is wrong"):
+            run_stage(asked("one"), "prepare", {"a": 1}, {}, fail)
+        with pytest.raises(DataError, match="s3://.*has no published result"):
+            upstream(asked("one"), "prepare")
 
 
 @pytest.mark.parametrize(

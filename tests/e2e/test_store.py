@@ -59,12 +59,16 @@ def test_a_store_that_cannot_be_used_is_told_before_a_rank_starts(iris_run: Fini
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_whole_run_publishes_to_a_bucket_keeps_copies_on_disk_and_is_found_again_from_an_empty_root(iris_run, s3, bucket, tmp_path):
-    options = ("--data", f"s3://{bucket}/runs", "--set", "feed.cache=disk", "--set", f"feed.cache_folder={tmp_path / 'copies'}")
-    whole = pipeline("run", iris_run.path, *options, root=tmp_path / "one")
+    overrides = ("train.epochs=2", "train.early_stopping=null", "register.gate={}")
+    local, _ = train(iris_run, tmp_path / "local", *overrides)
+    copies = ("feed.cache=disk", f"feed.cache_folder={tmp_path / 'copies'}")
+    options = ["--data", f"s3://{bucket}/runs", *(argument for override in (*overrides, *copies) for argument in ("--set", override))]
+    whole = pipeline("run", iris_run.path, *options, root=tmp_path / "one", timeout=1000)
     assert whole.code == 0, whole.err
     (folder,) = (tmp_path / "one" / "iris").glob("*/train")
-    assert trained(folder).weight_digest == trained(iris_run.run.stage("train")).weight_digest
+    assert trained(folder).weight_digest == local.weight_digest
     rows = [path for path in s3.requests() if path[0] == "GET" and f"{bucket}/" in path[1] and "/data/" in path[1]]
     assert rows and {s3.requests()[path] for path in rows} == {1}  # verified, trained on by two ranks, evaluated: fetched once
     again = pipeline("prepare", iris_run.path, *options, "--json", root=tmp_path / "two")
