@@ -31,11 +31,12 @@ def recipe_from(iris: FinishedRun, folder: Path) -> FinishedRun:
     """A recipe that starts from the finished irises' model, with its data prepared. Two of three species, so the head starts anew."""
     values = yaml.safe_load(iris.path.read_text())
     values["name"] = "fewer"
-    values["clean"] = {"max_dropped": 0.5, "rules": [{"keep_values": {"column": "species", "values": ["versicolor", "virginica"]}}]}
+    kept = {"keep_values": {"column": "species", "values": ["versicolor", "virginica"]}}
+    values["clean"] = {"max_dropped": 0.5, "rules": [kept, "drop_duplicates"]}
     values["transfer"] = {"source": str(iris.run.folder), "freeze": ["hidden_*"], "unfreeze": STAGES}
     values["train"] |= {"epochs": EPOCHS, "global_batch": 8, "early_stopping": None, "checkpoint_steps": 2, "steps_per_execution": 1}
     path = folder / "fewer.yaml"
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values, sort_keys=False))  # a feature is known by its place
     command = pipeline("prepare", path, root=folder)
     assert command.code == 0, command.err
     recipe = config.load(path)
