@@ -154,7 +154,8 @@ def run_rank(arguments: list[str], logs: str, environment: dict[str, str]) -> in
     tell({"host": socket.gethostname()})
     limits = thread_limits(int(os.environ.get("HOROVOD_LOCAL_SIZE", "1")))
     own = {key: value for key, value in os.environ.items() if key != EVENTS_FD}
-    mine = {**own, **limits, **environment, EVENTS_FILE: str(events), STOP_FILE: str(folder / STOP)}
+    horovods = {key: value for key, value in own.items() if key.startswith(("HOROVOD_", "NCCL_SOCKET_"))}
+    mine = {**own, **limits, **environment, **horovods, EVENTS_FILE: str(events), STOP_FILE: str(folder / STOP)}
     with (folder / f"rank-{rank}.log").open("ab") as log:
         process = subprocess.Popen([sys.executable, *arguments], env=mine, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
