@@ -163,7 +163,7 @@ class DiskCache:
 def copy_checked(source: Place, descriptor: int, entry: FileEntry) -> None:
     """Write a source's content. Raises DataError if it is not what `entry` says."""
     digest, size = hashlib.sha256(), 0
-    for chunk in storage.chunks(source, entry.bytes):
+    for chunk in storage.chunks(source):
         digest.update(chunk)
         size += os.pwrite(descriptor, chunk, size)
     if size != entry.bytes or digest.hexdigest() != entry.sha256:

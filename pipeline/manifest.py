@@ -77,10 +77,9 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def sha256_of_file(path: Place, size: int | None = None) -> str:
-    """`size`, if it is known, saves a request to a store."""
+def sha256_of_file(path: Place) -> str:
     digest = hashlib.sha256()
-    for chunk in storage.chunks(path, size):
+    for chunk in storage.chunks(path):
         digest.update(chunk)
     return digest.hexdigest()
 
@@ -147,7 +146,7 @@ def check_each(manifest: Manifest, stage_folder: Place, check: Callable[[Place, 
 
 def verify_file(path: Place, entry: FileEntry, stage: str) -> None:
     verify_size(path, entry, stage)
-    digest = sha256_of_file(path, entry.bytes)
+    digest = sha256_of_file(path)
     if digest != entry.sha256:
         raise DataError(f"{path} has SHA-256 {digest[:16]}…, its manifest says {entry.sha256[:16]}…. {remedy(stage)}")
 

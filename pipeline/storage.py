@@ -51,19 +51,18 @@ def absolute(where: Place) -> Place:
     return where if isinstance(where, Remote) else where.resolve()
 
 
-def open_file(where: Place, size: int | None = None) -> IO[bytes]:
-    """For reading. `size`, if it is known, saves a request to a store. Raises FileNotFoundError, InfrastructureError."""
+def open_file(where: Place) -> IO[bytes]:
+    """For reading; one that is replaced meanwhile is an error, not a mixture. Raises FileNotFoundError, InfrastructureError."""
     if not isinstance(where, Remote):
         return where.open("rb")
-    more = {} if size is None else {"size": size}
     with explained(where):
-        opened: IO[bytes] = store_of(where).open(path_on(where), "rb", **more)
+        opened: IO[bytes] = store_of(where).open(path_on(where), "rb")
         return opened
 
 
-def chunks(where: Place, size: int | None = None) -> Iterator[bytes]:
+def chunks(where: Place) -> Iterator[bytes]:
     """A file's content, a megabyte at a time. Raises FileNotFoundError, InfrastructureError."""
-    with open_file(where, size) as file:
+    with open_file(where) as file:
         while True:
             with explained(where):
                 chunk = file.read(CHUNK_BYTES)

@@ -96,8 +96,8 @@ from pathlib import Path
 from pipeline import disk_cache
 from pipeline.manifest import FileEntry
 chunks = disk_cache.storage.chunks
-def slow(where, size=None):
-    for number, chunk in enumerate(chunks(where, size)):
+def slow(where):
+    for chunk in chunks(where):
         yield chunk[: len(chunk) // 2]
         print("half", flush=True)
         sys.stdin.read()

@@ -31,7 +31,7 @@ def read_columns(found: Found, split: SplitName, columns: Sequence[str]) -> pa.T
 def read_file(found: Found, entry: FileEntry, columns: Sequence[str]) -> pa.Table:
     """Columns of one file, wherever it lies."""
     path = found.files / entry.path
-    with storage.explained(path), storage.open_file(path, entry.bytes) as file:
+    with storage.explained(path), storage.open_file(path) as file:
         return pq.ParquetFile(file).read(columns)
 
 

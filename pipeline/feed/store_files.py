@@ -69,5 +69,4 @@ class StoreFiles(FileSystem):  # type: ignore[misc]  # pyarrow publishes no type
     def open(self, path: str, mode: str = "rb") -> IO[bytes] | Any:
         if path in self._local:
             return pa.OSFile(str(self._local[path]), "rb")
-        source = self._sources[path]
-        return storage.open_file(source.place, source.entry.bytes)
+        return storage.open_file(self._sources[path].place)
