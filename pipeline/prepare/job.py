@@ -6,7 +6,6 @@ import gzip
 import importlib
 import json
 import shutil
-import threading
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -94,8 +93,7 @@ def prepare(
     from pipeline.prepare.session import session_for, shown
 
     recipe = request.recipe
-    opened = session_for(given, f"longhaul-prepare-{recipe.name}", num_bytes=java_bytes(recipe, source))
-    threading.Thread(target=load_steps, daemon=True).start()
+    opened = session_for(given, f"longhaul-prepare-{recipe.name}", num_bytes=java_bytes(recipe, source), meanwhile=load_steps)
     with request.console.meter("prepare") as meter:
         meter(0, f"starting Spark for {len(source.uris)} files")
         try:
@@ -111,7 +109,7 @@ def java_bytes(recipe: Recipe, source: RawFiles) -> int:
 
 
 def load_steps() -> None:
-    """Import what the steps need, a second's work, while Java starts and Python would wait."""
+    """Import what the steps need, a second's work, for which Python has time while Java starts."""
     for name in ("staging", "fit", "write", "report", "media_sheet", "windows.stage", "interactions.stage"):
         importlib.import_module(f"pipeline.prepare.{name}")
 

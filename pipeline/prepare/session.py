@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
@@ -51,14 +51,16 @@ DATA_CONDITIONS = (
 
 
 @contextmanager
-def session_for(given: SparkSession | None, name: str, *, num_bytes: int = UNKNOWN_BYTES) -> Iterator[SparkSession]:
+def session_for(
+    given: SparkSession | None, name: str, *, num_bytes: int = UNKNOWN_BYTES, meanwhile: Callable[[], None] | None = None
+) -> Iterator[SparkSession]:
     """The given session, left running; if there is none, one of its own as `spark_session` makes it.
 
     Raises:
         LonghaulError: whatever Spark raised inside, as data or infrastructure.
     """
     if given is None:
-        with spark_session(name, num_bytes=num_bytes) as spark:
+        with spark_session(name, num_bytes=num_bytes, meanwhile=meanwhile) as spark:
             yield spark
     else:
         with translated():
@@ -66,12 +68,13 @@ def session_for(given: SparkSession | None, name: str, *, num_bytes: int = UNKNO
 
 
 @contextmanager
-def spark_session(name: str, *, num_bytes: int = UNKNOWN_BYTES) -> Iterator[SparkSession]:
+def spark_session(name: str, *, num_bytes: int = UNKNOWN_BYTES, meanwhile: Callable[[], None] | None = None) -> Iterator[SparkSession]:
     """A session for one job, stopped with its JVM at the end.
 
     Args:
         name: shown in Spark's user interface.
         num_bytes: of the source; a local Java is tuned for it.
+        meanwhile: done while Java starts.
 
     Raises:
         LonghaulError: whatever Spark raised inside, as data or infrastructure.
@@ -83,7 +86,7 @@ def spark_session(name: str, *, num_bytes: int = UNKNOWN_BYTES) -> Iterator[Spar
     for key, value in {**local, **FIXED}.items():
         builder = builder.config(key, value)
     try:
-        spark = start(builder)
+        spark = start(builder, meanwhile)
     except Exception as error:  # no Java, a wrong one, or no cluster
         raise InfrastructureError(f"Spark did not start: {first_line(error)}. Run `pipeline doctor`.") from error
     try:
@@ -93,10 +96,13 @@ def spark_session(name: str, *, num_bytes: int = UNKNOWN_BYTES) -> Iterator[Spar
         stop(spark, is_submitted)
 
 
-def start(builder: SparkSession.Builder) -> SparkSession:
+def start(builder: SparkSession.Builder, meanwhile: Callable[[], None] | None = None) -> SparkSession:
     """In a thread of its own: a SparkContext made in the main one takes Ctrl-C over, and its jobs look like failed ones."""
     with ThreadPoolExecutor(max_workers=1) as starter:
-        return starter.submit(builder.getOrCreate).result()
+        started = starter.submit(builder.getOrCreate)
+        if meanwhile:
+            meanwhile()
+        return started.result()
 
 
 @contextmanager
