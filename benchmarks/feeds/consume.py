@@ -7,15 +7,24 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-EPOCHS = 3  # the first warms up: tracing, page cache, opening
 MASK = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One epoch: wall and CPU seconds, and what came."""
+
+    wall_s: float
+    cpu_s: float
+    sums: dict[str, Any]
 
 
 def arguments() -> tuple[str, Path, Path, int]:
@@ -25,35 +34,43 @@ def arguments() -> tuple[str, Path, Path, int]:
     return kind, Path(data), Path(out), int(cores)
 
 
-def consume(epoch: Callable[[int], Iterable[tuple[Any, Any]]], out: Path, *, epochs: int = EPOCHS, **versions: str) -> None:
-    """Take all batches of some epochs and write `report.json`.
+def consume(epoch: Callable[[int], Iterable[tuple[Any, ...]]], out: Path, *, epochs: int = 3, **versions: str) -> None:
+    """Take all batches of some epochs in Python and write `report.json`.
 
     Args:
-        epoch: number -> its batches as (tensor (B, *shape), label (B,)), numpy or with `.numpy()`.
+        epoch: number -> its batches as numpy (tensor (B, *shape), label (B,)).
         out: the side's folder.
         epochs: how many; the first is not timed.
         versions: of what the side ran on.
     """
-    seconds, cpu, sums = [], [], {}
-    for number in range(epochs):
-        started, used = time.perf_counter(), time.process_time()
-        sums = checksum(epoch(number))
-        seconds.append(time.perf_counter() - started)
-        cpu.append(time.process_time() - used)
-    timed, worked = median(seconds[1:]), median(cpu[1:])
-    own = {"rows_per_s": sums["rows"] / timed, "epoch_s": timed, "epoch_cpu_s": worked, "first_epoch_s": seconds[0]}
-    report(out, own, sums, **versions)
+    runs = [timed(lambda number=number: checksum(epoch(number))) for number in range(epochs)]
+    own = figures(runs[1:])
+    report(out, {**own, **{f"python.{name}": value for name, value in own.items()}}, [runs[-1].sums], **versions)
 
 
-def report(out: Path, own: dict[str, float], checksum: dict[str, Any], **versions: str) -> None:
-    record = {"own": own, "checksum": checksum, "versions": {"python": platform.python_version(), **versions}}
+def timed(take: Callable[[], dict[str, Any]]) -> Timed:
+    started, used = time.perf_counter(), time.process_time()
+    sums = take()
+    return Timed(time.perf_counter() - started, time.process_time() - used, sums)
+
+
+def figures(runs: Sequence[Timed]) -> dict[str, float]:
+    """Medians."""
+    wall_s, cpu_s = median(run.wall_s for run in runs), median(run.cpu_s for run in runs)
+    rows = runs[-1].sums["rows"]
+    return {"rows_per_s": rows / wall_s, "rows_per_cpu_s": rows / cpu_s, "epoch_s": wall_s, "epoch_cpu_s": cpu_s}
+
+
+def report(out: Path, own: dict[str, float], checksums: Sequence[dict[str, Any]], **versions: str) -> None:
+    """`checksums` of the epochs that are to be checked; the first stands in the record."""
+    record = {"own": own, "checksums": list(checksums), "versions": {"python": platform.python_version(), **versions}}
     (out / "report.json").write_text(json.dumps(record))
 
 
-def checksum(batches: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+def checksum(batches: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
     """Which rows came: how many, the sum of their numbers and of the numbers' squares; and of each row's first value."""
     rows, total, squares, first = 0, 0, 0, 0.0
-    for tensor, label in batches:
+    for tensor, label, *_ in batches:
         numbers, values = as_numpy(label), as_numpy(tensor)
         rows += len(numbers)
         total += int(numbers.sum())
@@ -63,7 +80,8 @@ def checksum(batches: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
 
 
 def as_numpy(array: Any) -> Any:
-    return array if isinstance(array, np.ndarray) else array.numpy()
+    """A view, also of a tensor, whose own `.numpy()` would copy."""
+    return np.asarray(array)
 
 
 def expected(rows: int) -> dict[str, int]:

@@ -3,12 +3,16 @@
 packed/data/train/part-NNNNN.parquet   as prepare writes them: one binary column, label, weight; one row group a file
 columns/part-NNNNN.parquet             a float column each, as Petastorm's recipe and Hugging Face datasets read them (table only)
 tfrecord/part-NNNNN.tfrecord           an Example a row, the tensor as bytes
+petastorm/                             Petastorm's own format, NdarrayCodec (images only; written by Spark)
+mds/                                   MosaicML Streaming's shards, written by `peer_data.py` in its environment
 rows.npz is not kept: in-memory sides read packed/ into arrays before their time starts
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +41,11 @@ class Kind:
     num_files: int
     has_columns: bool = False
     has_records: bool = True
+    has_codec: bool = False
 
 
 TABLE = Kind("table", Tensor(name=TENSOR, dtype="float32", shape=(32,)), 1024, 8, 8, has_columns=True)
-IMAGES = Kind("images", Tensor(name=TENSOR, dtype="uint8", shape=(64, 64, 3)), 256, 8, 8)
+IMAGES = Kind("images", Tensor(name=TENSOR, dtype="uint8", shape=(64, 64, 3)), 256, 8, 8, has_codec=True)
 MANY_FILES = Kind("files", Tensor(name=TENSOR, dtype="float32", shape=(32,)), 1024, 8, 1000, has_records=False)
 KINDS = {kind.name: kind for kind in (TABLE, IMAGES, MANY_FILES)}
 
@@ -64,6 +69,8 @@ def make(kind: Kind, cache: Path, rows: int, say: Callable[[str], None]) -> Path
             write(pa.table({**columns, "label": ids}), folder / "columns" / f"part-{number:05d}.parquet")
         if kind.has_records:
             write_records(values, ids, folder / "tfrecord" / f"part-{number:05d}.tfrecord")
+    if kind.has_codec:
+        write_codec(kind, folder)
     (folder / "files.json").write_text(json.dumps(entries))
     return folder
 
@@ -97,6 +104,12 @@ def write_records(values: NDArray[Any], ids: NDArray[np.int64], path: Path) -> N
                 "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[number])),
             }
             writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+
+
+def write_codec(kind: Kind, folder: Path) -> None:
+    """The rows of packed/ as Petastorm's documentation writes tensors: a schema with a codec, through Spark, row groups of 32 MB."""
+    command = [sys.executable, "-m", "benchmarks.feeds.write_codec", kind.name, str(folder)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def reader(kind: Kind, folder: Path) -> SplitReader:

@@ -1,37 +1,37 @@
 """Whole files -> blocks of consecutive steps, in numpy: where rows are shuffled and lanes are joined. No TensorFlow, no I/O of its own.
 
 Rows are gathered by `np.take`, which copies whole rows outside the interpreter lock: 4 times as fast as indexing and more as `tf.gather` on
-128-byte rows (docs/feed.md).
+128-byte rows (docs/feed.md). A block lies in memory as its batches will, at an aligned address, so that TensorFlow can take slices of it as
+they are: a row is copied once or twice between Parquet and the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.feed.buffers import Buffers
 from pipeline.feed.columns import Rows
 from pipeline.feed.plan import Plan
 from pipeline.feed.schedule import Read, schedule
 
-ALIGNMENT = 64  # bytes; TensorFlow takes such memory as it is and copies any other
+DIRECT_BYTES = 16 << 10  # of one lane's rows of a step: so many are gathered to their place; fewer are gathered together first and copied
 
 
 class Block(NamedTuple):
-    """Consecutive steps of one rank: tensor (S, B, *shape), label and weight (S, B), ids (S, B) row numbers over the split's files."""
+    """Consecutive steps of one rank: tensor (S, B, *shape), label and weight (S, B), ids (S, B) row numbers, if asked for."""
 
     epoch: int
     first_step: int
     tensor: NDArray[Any]
     label: NDArray[Any]
     weight: NDArray[np.float32]
-    ids: NDArray[np.int64]
-
-
-ReadFiles = Callable[[Sequence[int]], Iterator[Rows]]
+    ids: NDArray[np.int64] | None  # over the split's files in the manifest's order
 
 
 def epoch_reads(plan: Plan, lanes: range, epoch: int, first_step: int, keep_rows: int) -> list[Read]:
@@ -40,7 +40,15 @@ def epoch_reads(plan: Plan, lanes: range, epoch: int, first_step: int, keep_rows
 
 
 def epoch_blocks(
-    plan: Plan, lanes: range, epoch: int, first_step: int, *, reads: Sequence[Read], files: Iterator[Rows], block_steps: int
+    plan: Plan,
+    lanes: range,
+    epoch: int,
+    first_step: int,
+    *,
+    files: Iterator[tuple[Rows, Read]],
+    block_steps: int,
+    buffers: Buffers,
+    has_ids: bool,
 ) -> Iterator[Block]:
     """The steps of one epoch, at most `block_steps` at a time and never more than the files read so far allow.
 
@@ -48,21 +56,20 @@ def epoch_blocks(
         plan: of all ranks.
         lanes: of this rank.
         epoch, first_step: where to begin.
-        reads: as `epoch_reads` gave them.
-        files: the rows of their files, in that order.
+        files: as `epoch_reads` wants them; no more is taken than this epoch's.
         block_steps: limit of a block.
+        buffers: where blocks lie.
+        has_ids: whether blocks say which rows they hold.
     """
     share = plan.rows_per_lane_batch
     pending = [Lane() for _ in lanes]
     offsets = np.concatenate([[0], np.cumsum(plan.rows_per_file)])
-    upcoming = iter(reads)
     step = first_step
     while step < plan.num_steps:
         while min(lane.num_rows for lane in pending) < share:
-            read = next(upcoming)
-            deal(read, next(files), plan.row_order(epoch, read.file), int(offsets[read.file]), pending)
+            deal(*next(files), partial(plan.row_order, epoch), offsets, pending)  # no name for the rows, which would keep them
         steps = min(plan.num_steps - step, block_steps, *(lane.num_rows // share for lane in pending))
-        yield join(epoch, step, steps, share, pending)
+        yield join(epoch, step, (steps, share), pending, buffers, has_ids=has_ids)
         step += steps
 
 
@@ -108,31 +115,54 @@ class Lane:
                 self.current += 1
 
 
-def deal(read: Read, rows: Rows, order: NDArray[np.int64], first_id: int, lanes: Sequence[Lane]) -> None:
+def deal(rows: Rows, read: Read, row_order: Callable[[int], NDArray[np.int64]], offsets: NDArray[np.int64], lanes: Sequence[Lane]) -> None:
     """Give every lane its part of a file. What is wanted only later is copied out, so that the file's memory can go."""
+    order, first_id = row_order(read.file), offsets[read.file]
     for part in read.parts:
         chosen = order[part.begin : part.end]
         supply = Supply(rows.take(chosen), chosen + first_id, None) if part.is_kept else Supply(rows, chosen + first_id, chosen)
         lanes[part.lane].supplies[part.index] = supply
 
 
-def join(epoch: int, first_step: int, steps: int, share: int, lanes: Sequence[Lane]) -> Block:
-    """The next `steps` steps: every step holds `share` rows of each lane, in lane order."""
+def join(epoch: int, first_step: int, places: tuple[int, int], lanes: Sequence[Lane], buffers: Buffers, *, has_ids: bool) -> Block:
+    """The next steps: (S, share) places for rows of each lane, in lane order."""
     sample = next(iter(lanes[0].supplies.values())).rows
-    batch = share * len(lanes)
-    tensor = empty((steps, batch, *sample.tensor.shape[1:]), sample.tensor.dtype)
-    label = empty((steps, batch, *sample.label.shape[1:]), sample.label.dtype)
-    weight, ids = empty((steps, batch), np.dtype(np.float32)), empty((steps, batch), np.dtype(np.int64))
+    steps, share = places
+    whole = steps, share * len(lanes)
+    tensor, label, weight = (buffers.empty((*whole, *array.shape[1:]), array.dtype) for array in sample.arrays)
+    ids = buffers.empty(whole, np.dtype(np.int64)) if has_ids else None
     for place, lane in enumerate(lanes):
         columns = slice(place * share, (place + 1) * share)
         done = 0
         for supply, begin, end in lane.take(steps * share):
-            where = supply.order[begin:end] if supply.order is not None else slice(begin, end)
-            rows = supply.rows.take(where)
-            for target, values in ((tensor, rows.tensor), (label, rows.label), (weight, rows.weight), (ids, supply.ids[begin:end])):
-                spread(target[:, columns], values, done)
+            for target, values in zip((tensor, label, weight), supply.rows.arrays, strict=True):
+                gather(target[:, columns], done, values, supply.order, begin, end)
+            if ids is not None:
+                spread(ids[:, columns], supply.ids[begin:end], done)
             done += end - begin
     return Block(epoch, first_step, tensor, label, weight, ids)
+
+
+def gather(target: NDArray[Any], done: int, values: NDArray[Any], order: NDArray[np.int64] | None, begin: int, end: int) -> None:
+    """Rows [begin, end) of an order of `values` (R, …) to (S, share, …) as if it were (S * share, …), from row `done` on."""
+    if order is None:
+        spread(target, values[begin:end], done)
+    elif target[0].nbytes < DIRECT_BYTES or target.dtype.hasobject:
+        spread(target, np.take(values, order[begin:end], axis=0), done)
+    else:
+        for step, first, rows in runs(done, end - begin, target.shape[1]):
+            index = order[begin : begin + rows]
+            np.take(values, index, axis=0, out=target[step, first : first + rows], mode="clip")  # "raise" would copy once more
+            begin += rows
+
+
+def runs(begin: int, count: int, share: int) -> Iterator[tuple[int, int, int]]:
+    """Places [begin, begin + count) of rows of `share` as (row, first column, number of columns)."""
+    while count:
+        step, first = divmod(begin, share)
+        rows = min(share - first, count)
+        yield step, first, rows
+        begin, count = begin + rows, count - rows
 
 
 def spread(target: NDArray[Any], values: NDArray[Any], begin: int) -> None:
@@ -148,13 +178,3 @@ def spread(target: NDArray[Any], values: NDArray[Any], begin: int) -> None:
             count = min(share - offset, len(values) - position)
             target[step, offset : offset + count] = values[position : position + count]
             position += count
-
-
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Like np.empty, at an address that TensorFlow accepts without a copy."""
-    if dtype.hasobject:
-        return np.empty(shape, dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    begin = -memory.ctypes.data % ALIGNMENT
-    return memory[begin : begin + size].view(dtype).reshape(shape)

@@ -33,7 +33,11 @@ class Rows:
         """Some of the rows: a copy in the order of an index, a view of a slice."""
         if isinstance(index, slice):
             return Rows(self.tensor[index], self.label[index], self.weight[index])
-        return Rows(*(np.take(array, index, axis=0) for array in (self.tensor, self.label, self.weight)))  # 4 times as fast as array[index]
+        return Rows(*(np.take(array, index, axis=0) for array in self.arrays))  # 4 times as fast as array[index]
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]:
+        return self.tensor, self.label, self.weight
 
     @property
     def num_bytes(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,14 @@ from pipeline.errors import LonghaulError
 from pipeline.feed.augment import make as make_augment
 from pipeline.feed.blocks import Block, epoch_blocks, epoch_reads
 from pipeline.feed.budget import of_rank
+from pipeline.feed.buffers import Buffers
 from pipeline.feed.cache import FileCache
+from pipeline.feed.columns import Rows
 from pipeline.feed.plan import EvaluationPlan, Plan, Position, evaluation_share
 from pipeline.feed.reader import SplitReader
+from pipeline.feed.schedule import Read
 from pipeline.feed.stall_clock import StallClock
-from pipeline.feed.stream import Stream
+from pipeline.feed.stream import Stream, in_turn
 from pipeline.schema import SplitName
 from pipeline.sections.feed import Feed
 
@@ -88,15 +91,28 @@ class TrainingFeed:
             B = rows_per_lane_batch * lanes of this rank.
         """
         first_step = self.start.step if epoch == self.start.epoch else 0
-        signature = signatures(self.reader, leading=(None, self.batch)) + (tf.TensorSpec((None, self.batch), tf.int64),)
-        blocks = tf.data.Dataset.from_generator(partial(self._blocks, Position(epoch, first_step)), output_signature=signature)
-        dataset = decoded(blocks.unbatch(), self.reader)
+        dataset = decoded(self._batches(Position(epoch, first_step)), self.reader)
         if ID_LOG in os.environ:
             dataset = dataset.map(id_log(Path(os.environ[ID_LOG]), self.rank, epoch, first_step))
-        calls = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True} if self.augment else {}
-        dataset = dataset.map(self._augmented(epoch), **calls)
+        if self._has_ids:
+            calls = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True} if self.augment else {}
+            dataset = dataset.map(self._augmented(epoch), **calls)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(self.plan.num_steps - first_step))
-        return self.clock.around(dataset.prefetch(self.budget.prefetched_steps))
+        if self._has_ids or self.reader.tensor.encoding:  # batches are made, which a thread can do ahead; else they are only pointed at
+            return self.clock.around(dataset.prefetch(self.budget.prefetched_steps))
+        return self.clock.around(dataset.with_options(nothing_to_tune()))
+
+    @property
+    def _has_ids(self) -> bool:
+        """Whether anybody asks which rows a batch holds."""
+        return self.augment is not None or ID_LOG in os.environ
+
+    def _batches(self, position: Position) -> tf.data.Dataset:
+        """(tensor, label, weight) and, where they are asked for, ids of a batch: slices of blocks, not copied."""
+        leading = (None, self.batch)
+        signature = signatures(self.reader, leading) + ((tf.TensorSpec(leading, tf.int64),) if self._has_ids else ())
+        blocks = tf.data.Dataset.from_generator(partial(self._blocks, position), output_signature=signature)
+        return blocks.flat_map(lambda *block: tf.data.Dataset.from_tensor_slices(block))
 
     def _augmented(self, epoch: int) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
         """A batch without its ids, changed if the recipe asks for it."""
@@ -124,18 +140,32 @@ class TrainingFeed:
             except LonghaulError as error:
                 self.error = error
                 raise
-            step += len(block.ids)
+            step += len(block.label)
             if step == self.plan.num_steps:  # said before the last block is given: whoever has it may not ask again
                 self._at = Position(position.epoch + 1, 0)
-            yield block.tensor, block.label, block.weight, block.ids
+            yield (block.tensor, block.label, block.weight) + (() if block.ids is None else (block.ids,))
 
     def _produce(self, position: Position) -> Iterator[Block]:
         """All blocks from a position to the end of the training. Runs in the stream's thread."""
-        for epoch in range(position.epoch, self.epochs):
-            first_step = position.step if epoch == position.epoch else 0
-            reads = epoch_reads(self.plan, self.lanes, epoch, first_step, self.budget.keep_rows)
-            files = self.cache.read([read.file for read in reads], queued=self.budget.queued_files)
-            yield from epoch_blocks(self.plan, self.lanes, epoch, first_step, reads=reads, files=files, block_steps=self.budget.block_steps)
+        starts = [position, *(Position(epoch) for epoch in range(position.epoch + 1, self.epochs))]
+        files = in_turn(self._files(start) for start in starts)
+        steps = self.budget.block_steps
+        form = partial(epoch_blocks, block_steps=steps, buffers=Buffers(steps), has_ids=self._has_ids)
+        for start in starts:
+            yield from form(self.plan, self.lanes, start.epoch, start.step, files=files)
+
+    def _files(self, start: Position) -> tuple[int, Iterator[tuple[Rows, Read]]]:
+        """The files of the rest of an epoch, each with what is taken from it, and how many there are."""
+        reads = epoch_reads(self.plan, self.lanes, start.epoch, start.step, self.budget.keep_rows)
+        rows = self.cache.read([read.file for read in reads], queued=self.budget.queued_files)
+        return len(reads), with_reads(rows, reads)
+
+
+def with_reads(rows: Iterator[Rows], reads: Sequence[Read]) -> Iterator[tuple[Rows, Read]]:
+    """As `zip`, which would hold on to the last pair, and with it a file."""
+    for read in reads:
+        yield next(rows), read
+    next(rows, None)  # it sees to it that there is no more
 
 
 def evaluation_dataset(
@@ -219,6 +249,14 @@ def signatures(reader: SplitReader, leading: tuple[int | None, ...]) -> tuple[tf
         tf.TensorSpec((*leading, *label), reader.label_dtype),
         tf.TensorSpec(leading, tf.float32),
     )
+
+
+def nothing_to_tune() -> tf.data.Options:
+    """Of a pipeline without choices, whose tuner would only take time at every batch."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
 
 
 def id_log(folder: Path, rank: int, epoch: int, first_step: int) -> Callable[..., tuple[tf.Tensor, ...]]:

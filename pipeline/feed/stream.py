@@ -6,7 +6,7 @@ import atexit
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from pipeline.errors import InfrastructureError
@@ -101,3 +101,57 @@ class Stream(Generic[Item]):
             except queue.Full:
                 continue
         return False
+
+
+def in_turn(parts: Iterable[tuple[int, Iterator[Item]]]) -> Iterator[Item]:
+    """The items of iterators, one after another; when the last item of one is there, a thread begins the next.
+
+    Args:
+        parts: how many items, and the iterator. Asked for one ahead.
+    """
+    begun: Begun[Item] | None = None
+    upcoming = iter(parts)
+    part = next(upcoming, None)
+    try:
+        while part is not None:
+            count, items = part[0], begun or part[1]
+            for _ in range(count - 1):
+                yield next(items)
+            last = [next(items)] if count else []
+            next(items, None)  # it ends, and lets go of what it holds
+            part = next(upcoming, None)
+            begun = Begun(part[1]) if part is not None else None
+            if last:
+                yield last.pop()  # not kept here as well
+    finally:
+        if begun is not None:
+            begun.close()
+
+
+class Begun(Generic[Item]):
+    """An iterator whose first item a thread fetches at once."""
+
+    def __init__(self, items: Iterator[Item]) -> None:
+        self._items, self._first = items, list[Item]()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._begin, name="feed-begin", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Item]:
+        return self
+
+    def __next__(self) -> Item:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error from None
+        return self._first.pop() if self._first else next(self._items)
+
+    def close(self) -> None:
+        """Wait for the thread: what it uses must not be taken away from it."""
+        self._thread.join()
+
+    def _begin(self) -> None:
+        try:
+            self._first.append(next(self._items))
+        except BaseException as error:  # noqa: BLE001  # it belongs to whoever asks for the item
+            self._error = error

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from pipeline.errors import DataError, InfrastructureError
-from pipeline.feed.stream import Stream
+from pipeline.feed.stream import Stream, in_turn
 
 
 def test_items_come_in_order_and_then_it_is_over():
@@ -73,3 +74,35 @@ def test_closing_ends_the_producer_in_its_wait_and_runs_its_clean_up():
     next(stream)
     stream.close()
     assert ended.wait(60)
+
+
+def parts(log, counts):
+    def items(part, count):
+        for number in range(count):
+            log.append((part, number))
+            yield part, number
+        log.append((part, "over"))
+
+    return ((count, items(part, count)) for part, count in enumerate(counts))
+
+
+def test_iterators_come_in_turn_and_the_next_is_begun_with_the_last_item_of_the_one_before():
+    log = []
+    items = in_turn(parts(log, [2, 3, 1]))
+    assert [next(items), next(items)] == [(0, 0), (0, 1)]
+    deadline = time.monotonic() + 60
+    while log[-1] != (1, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert log == [(0, 0), (0, 1), (0, "over"), (1, 0)]
+    assert list(items) == [(1, 0), (1, 1), (1, 2), (2, 0)]
+
+
+def test_an_error_of_an_iterator_that_was_begun_ahead_comes_in_its_turn():
+    def failing():
+        raise DataError("no such file")
+        yield
+
+    items = in_turn(iter([(1, iter(["first"])), (1, failing())]))
+    assert next(items) == "first"
+    with pytest.raises(DataError, match="no such file"):
+        next(items)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
@@ -15,7 +14,7 @@ import tensorflow as tf
 from petastorm import make_batch_reader
 from petastorm.tf_utils import make_petastorm_dataset
 
-from benchmarks.feeds import consume, rows
+from benchmarks.feeds import consume, consume_tf, rows
 
 
 def main() -> None:
@@ -24,6 +23,7 @@ def main() -> None:
     found, (layout, way) = rows.KINDS[kind], sys.argv[5:7]
     folder = data / "packed" / "data" / "train" if layout == "packed" else data / layout
     urls = [path.as_uri() for path in sorted(folder.glob("*.parquet"))]
+    opened: list[Any] = []
 
     def as_tensor(batch: Any) -> tuple[tf.Tensor, tf.Tensor]:
         if layout == "packed":
@@ -31,13 +31,23 @@ def main() -> None:
             return tf.reshape(values, [-1, *found.tensor.shape]), batch.label
         return tf.stack([getattr(batch, f"x{index}") for index in range(found.tensor.shape[0])], axis=-1), batch.label
 
-    def epoch(number: int) -> Iterator[tuple[Any, Any]]:
-        with make_batch_reader(urls, reader_pool_type="thread", workers_count=cores, seed=number + 1, num_epochs=1) as reader:
-            dataset = make_petastorm_dataset(reader)
-            dataset = dataset.unbatch().batch(found.batch).map(as_tensor) if way == "rows" else dataset.map(as_tensor).rebatch(found.batch)
-            yield from dataset.prefetch(2)
+    def epoch(number: int) -> tf.data.Dataset:
+        close(opened)
+        opened.append(make_batch_reader(urls, reader_pool_type="thread", workers_count=cores, seed=number + 1, num_epochs=1))
+        dataset = make_petastorm_dataset(opened[-1])
+        dataset = dataset.unbatch().batch(found.batch).map(as_tensor) if way == "rows" else dataset.map(as_tensor).rebatch(found.batch)
+        return dataset.prefetch(2)
 
-    consume.consume(epoch, out, epochs=2, tensorflow=tf.__version__, petastorm=metadata.version("petastorm"))
+    consume_tf.consume_dataset(epoch, out, in_python=way != "rows", petastorm=metadata.version("petastorm"))
+    close(opened)
+
+
+def close(readers: list[Any]) -> None:
+    """End the readers of epochs before, also of one that was left half-way."""
+    while readers:
+        reader = readers.pop()
+        reader.stop()
+        reader.join()
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main() -> None:
     own = {"first_batch_s": first_batch_s, "rest_s": rest_s}
     whole = np.concatenate([taken, rest])
     sums = {"rows": len(whole), "distinct": len(np.unique(whole)), "steps": plan.num_steps, "files": found.num_files}
-    consume.report(out, own, sums, tensorflow=tf.__version__)
+    consume.report(out, own, [sums], tensorflow=tf.__version__)
 
 
 if __name__ == "__main__":

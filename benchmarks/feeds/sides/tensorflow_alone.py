@@ -7,19 +7,19 @@ from typing import Any
 
 import tensorflow as tf
 
-from benchmarks.feeds import consume, rows
+from benchmarks.feeds import consume, consume_tf, rows
 
 
 def main() -> None:
     kind, data, out, cores = consume.arguments()
     found = rows.KINDS[kind]
-    dataset = (
-        from_records(found, data, cores) if sys.argv[5] == "records" else tf.data.Dataset.from_tensor_slices(rows.in_memory(found, data))
-    )
-    if sys.argv[5] != "records":
-        dataset = dataset.batch(found.batch)
+    dataset = from_records(found, data, cores) if sys.argv[5] == "records" else in_memory(found, data)
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
-    consume.consume(lambda _: dataset, out, tensorflow=tf.__version__)
+    consume_tf.consume_dataset(lambda _: dataset, out)
+
+
+def in_memory(kind: rows.Kind, data: Any) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(rows.in_memory(kind, data)).batch(kind.batch)
 
 
 def from_records(kind: rows.Kind, data: Any, cores: int) -> tf.data.Dataset:
