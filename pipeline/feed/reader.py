@@ -25,6 +25,7 @@ from pipeline.sections.feed import Feed
 
 LABEL_DTYPES: dict[Task, LabelDtype] = {"classification": "int64", "regression": "float32"}  # a class index; a scaled number
 
+POLL_S = 0.03  # between a waiting reader's looks at whether it is to end; Petastorm's own 1 ms take 3 % of a core all the time
 GROUP = 8  # files that one Petastorm reader opens: it looks at every footer before it gives a row, about 2 ms each
 
 
@@ -111,18 +112,22 @@ class Group:
 
     def tables(self) -> Iterator[pa.Table]:
         """The reader's tables; its thread ends with the iteration, however that ends."""
+        is_over = False
         try:
             yield from self.reader
+            is_over = True
         except LonghaulError:
             raise
         except Exception as error:  # pyarrow's own tree, or a store's, raised in Petastorm's worker
             raise explained(error, "read", self.folder) from error
         finally:
-            self.stop()
+            self.stop(is_over=is_over)
 
-    def stop(self) -> None:
+    def stop(self, *, is_over: bool = False) -> None:
+        """`is_over`: all was read, so its thread has nothing to do, and ends when it looks the next time."""
         self.reader.stop()
-        self.reader.join()
+        if not is_over:
+            self.reader.join()
         if self.files is not None:
             self.files.close()
 
@@ -158,7 +163,9 @@ def open_petastorm(urls: Sequence[str], columns: Sequence[str], queued: int, fil
     # One worker thread: it reads ahead of the consumer, and only one keeps the order. Petastorm's process pool hangs when
     # a worker dies, and its disk cache fails its own tests on this pyarrow.
     from petastorm import make_batch_reader
+    from petastorm.workers_pool import thread_pool
 
+    thread_pool.IO_TIMEOUT_INTERVAL_S = POLL_S
     # Petastorm uses what pyarrow 14 calls deprecated, from its own thread: only a filter for the process reaches it.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.")
     reader = make_batch_reader(

@@ -53,22 +53,28 @@ def test_tensorflow_holds_the_memory_of_a_slice_for_as_long_as_the_slice_lives()
 
 
 @pytest.mark.tf
-def test_few_blocks_are_in_memory_at_a_time():
-    import tensorflow as tf
+def test_a_feed_has_no_more_blocks_in_memory_than_its_budget_counts(write_split, monkeypatch):
+    from pipeline.feed import budget, dataset
+    from pipeline.feed.plan import Plan
 
     class Counted(Buffers):
-        places = set()
+        tensors = set()
 
         def empty(self, shape, dtype):
             array = super().empty(shape, dtype)
-            self.places.add(address(array))
+            if len(shape) == 3:
+                self.tensors.add(address(array))
             return array
 
-    buffers = Counted(2)
-    blocks = lambda: (buffers.empty((2, 64, 16), FLOATS) for _ in range(200))  # noqa: E731
-    dataset = tf.data.Dataset.from_generator(blocks, output_signature=tf.TensorSpec((None, 64, 16), tf.float32))
-    assert len([None for _ in dataset.flat_map(tf.data.Dataset.from_tensor_slices)]) == 400
-    assert len(buffers.places) < 8
+    monkeypatch.setattr(budget, "BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr(dataset, "Buffers", Counted)
+    reader = write_split([500] * 8)
+    feed = dataset.TrainingFeed(reader, Plan(reader.rows_per_file, 32, 8, 17), epochs=3)
+    assert feed.budget.block_steps < 20
+    for epoch in range(3):
+        assert sum(len(label) for _, label, _ in feed.epoch(epoch)) == 4000
+    feed.close()
+    assert len(Counted.tensors) <= budget.BLOCKS
 
 
 @pytest.mark.parametrize("width", [2, 5000], ids=["together", "each to its place"])
