@@ -8,17 +8,19 @@ from benchmarks.bench import OURS, Benchmark, at_least, at_most
 from benchmarks.feeds import declare, rows
 
 KIND, SIZE = rows.TABLE, "table"
+FED, IN_MEMORY = "fed from prepared Parquet by our feed", "model.fit(arrays, shuffle=True)"
 
 BENCHMARK = Benchmark(
     id="P3",
     title="fit through the feed over fit in memory: a dense network of 256 and 256, batches of 1,024",
     steps=("four epochs of model.fit, the first not timed", "the same rows, batch, steps and steps_per_execution"),
-    sizes={SIZE: 500_000},
+    sizes={SIZE: 800_000},
     quick_rows=100_000,
-    sides=declare.sides_of(
-        KIND,
-        (OURS, "fit", "fed from prepared Parquet by our feed", "feed"),
-        ("memory", "fit", "model.fit(arrays, shuffle=True)", "memory"),
+    sides=(
+        declare.side(KIND, OURS, "fit", FED, "feed"),
+        declare.side(KIND, "memory", "fit", IN_MEMORY, "memory"),
+        declare.side(KIND, f"{OURS}-1core", "fit", f"{FED}; bound to one core", "feed", cores=1, repetitions=1),
+        declare.side(KIND, "memory-1core", "fit", f"{IN_MEMORY}; bound to one core", "memory", cores=1, repetitions=1),
     ),
     make_data=partial(rows.make, KIND),
     facts=partial(declare.facts, KIND),

@@ -78,6 +78,8 @@ class TrainingFeed:
             reader.files, reader.tensor, share, len(self.lanes), limit, is_cached=is_cached, label_shape=reader.label_shape
         )
         self.augment = make_augment(self.settings.augment, self.reader.tensor, self.plan.rows_per_lane_batch)
+        self._log = os.environ.get(ID_LOG)
+        self._has_ids = self.augment is not None or self._log is not None  # whether anybody asks which rows a batch holds
         self.clock = StallClock()
         self.cache = FileCache(self.settings, self.reader)
         self._stream: Stream[Block] | None = None
@@ -91,9 +93,11 @@ class TrainingFeed:
             B = rows_per_lane_batch * lanes of this rank.
         """
         first_step = self.start.step if epoch == self.start.epoch else 0
+        if self._stream is None:  # it opens files while TensorFlow and Keras make ready
+            self._begin(Position(epoch, first_step))
         dataset = decoded(self._batches(Position(epoch, first_step)), self.reader)
-        if ID_LOG in os.environ:
-            dataset = dataset.map(id_log(Path(os.environ[ID_LOG]), self.rank, epoch, first_step))
+        if self._log is not None:
+            dataset = dataset.map(id_log(Path(self._log), self.rank, epoch, first_step))
         if self._has_ids:
             calls = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True} if self.augment else {}
             dataset = dataset.map(self._augmented(epoch), **calls)
@@ -101,11 +105,6 @@ class TrainingFeed:
         if self._has_ids or self.reader.tensor.encoding:  # batches are made, which a thread can do ahead; else they are only pointed at
             return self.clock.around(dataset.prefetch(self.budget.prefetched_steps))
         return self.clock.around(dataset.with_options(nothing_to_tune()))
-
-    @property
-    def _has_ids(self) -> bool:
-        """Whether anybody asks which rows a batch holds."""
-        return self.augment is not None or ID_LOG in os.environ
 
     def _batches(self, position: Position) -> tf.data.Dataset:
         """(tensor, label, weight) and, where they are asked for, ids of a batch: slices of blocks, not copied."""
@@ -129,10 +128,8 @@ class TrainingFeed:
 
     def _blocks(self, position: Position) -> Iterator[tuple[np.ndarray[Any, Any], ...]]:
         """The blocks of one epoch for tf.data; the thread goes on where it was, or begins anew where it cannot."""
-        if self._stream is None or self._at != position:
-            self.close()
-            self._stream = Stream(partial(self._produce, position), f"The feed of rank {self.rank}", self.settings.timeout_s)
-        stream, step = self._stream, position.step
+        stream = self._begin(position) if self._stream is None or self._at != position else self._stream
+        step = position.step
         self._at = Position(-1, -1)  # until this epoch is given whole
         while step < self.plan.num_steps:
             try:
@@ -144,6 +141,13 @@ class TrainingFeed:
             if step == self.plan.num_steps:  # said before the last block is given: whoever has it may not ask again
                 self._at = Position(position.epoch + 1, 0)
             yield (block.tensor, block.label, block.weight) + (() if block.ids is None else (block.ids,))
+
+    def _begin(self, position: Position) -> Stream[Block]:
+        """The thread, reading from there on."""
+        self.close()
+        self._stream = Stream(partial(self._produce, position), f"The feed of rank {self.rank}", self.settings.timeout_s)
+        self._at = position
+        return self._stream
 
     def _produce(self, position: Position) -> Iterator[Block]:
         """All blocks from a position to the end of the training. Runs in the stream's thread."""
