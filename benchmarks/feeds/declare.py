@@ -15,7 +15,7 @@ FAIRNESS = (
     "rates and targets are of whole epochs taken within a graph, as fit takes them; python_rows_over_… are of a loop in Python",
     "sides that make numpy arrays and no tensors have one rate, of a loop in Python",
     "the first epoch is not timed; wall, CPU and memory are of the whole process, imports included",
-    "sides of minutes run once, and take one epoch",
+    "sides of minutes run once, and take one epoch; sides bound to one core run once",
 )
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -39,10 +39,10 @@ def side(
     return Side(name, command, about, environment, lambda job: QUIET, repetitions=repetitions)
 
 
-def on_both(kind: Kind, name: str, module: str, about: str, *more: str, **options: Any) -> list[Side]:
-    """The side on all cores and, as `NAME-1core`, on one."""
-    one = side(kind, f"{name}-1core", module, f"{about}; bound to one core", *more, cores=1, **options)
-    return [side(kind, name, module, about, *more, **options), one]
+def on_both(kind: Kind, name: str, module: str, about: str, *more: str, repetitions: int | None = None, **options: Any) -> list[Side]:
+    """The side on all cores and, as `NAME-1core`, once on one."""
+    one = side(kind, f"{name}-1core", module, f"{about}; bound to one core", *more, cores=1, repetitions=1, **options)
+    return [side(kind, name, module, about, *more, repetitions=repetitions, **options), one]
 
 
 def rates(size: str, peers: Mapping[str, str], ours: str = OURS) -> dict[str, Callable[[Figures], float]]:
