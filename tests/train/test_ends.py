@@ -109,7 +109,7 @@ def addresses(job: Training) -> tuple[set[str], set[str]]:
     found: tuple[set[str], set[str]] = set(), set()
     for pid, command in marked(job.mark).items():
         if "java" not in command.split(" ")[0]:
-            found["pipeline.train.rank" not in command] |= bound(pid)
+            found["pipeline.train.rank" not in command].update(bound(pid))
     return found
 
 
