@@ -31,7 +31,7 @@ class Case:
 
 def series() -> Case:
     lines = [
-        f"2024-01-{1 + hour // 24:02d}T{hour % 24:02d}:00:00Z,{MAIL.format(who)},{who * 9 + hour % 5}"
+        f"2024-01-{1 + hour // 24:02d}T{hour % 24:02d}:00:00Z,{MAIL.format(who)},{who * 1000 + hour}"
         for who in range(3)
         for hour in range(96)
     ]
