@@ -19,6 +19,7 @@ def build(
     depth: int = 2,
     filters: int = 16,
     dropout: float = 0.0,
+    bounded: bool = False,
 ) -> keras.Model:
     """The input's reconstruction, in the input's own units. A row unlike the train rows is reconstructed badly.
 
@@ -31,6 +32,7 @@ def build(
         width: units of the first dense layer; each further one has half.
         depth: layers, or halvings of the image, on each side.
         filters: filters of the first convolution; each further one has twice as many.
+        bounded: pixels are given back between 0 and 255, by a sigmoid; what loss: binary_cross_entropy needs.
         dropout: share of the input dropped in training, [0, 1): a denoising autoencoder (Vincent et al. 2008, 10.1145/1390156.1390294).
 
     Raises:
@@ -43,7 +45,7 @@ def build(
         hidden = layers.Dropout(dropout, name="dropout")(hidden)  # (B, H, W, C)
         hidden, narrow = shrink(hidden, filters, depth)  # (B, h * w * f) (h, w, f)
         code = layers.Dense(latent, name="latent")(hidden)  # (B, Z)
-        return keras.Model(inputs, grow(code, narrow, image_shape, pixel_mean, pixel_std), name="autoencoder")
+        return keras.Model(inputs, grow(code, narrow, image_shape, pixel_mean, pixel_std, bounded), name="autoencoder")
     if num_features is None:
         raise ValueError("Expected one of num_features, image_shape. Received none.")
     widths = [max(width // 2**index, 1) for index in range(depth)]
@@ -86,8 +88,9 @@ def grow(
     image_shape: tuple[int, int, int],
     pixel_mean: Sequence[float],
     pixel_std: Sequence[float],
+    bounded: bool,
 ) -> keras.KerasTensor:
-    """(B, H, W, C) pixels, 0 to 255 but for what the network overshoots, from (B, Z)."""
+    """(B, H, W, C) pixels, 0 to 255 but, unless `bounded`, for what the network overshoots, from (B, Z)."""
     height, width, filters = narrow
     hidden = layers.Dense(height * width * filters, activation="relu", name="widen")(code)  # (B, h * w * f)
     hidden = layers.Reshape(narrow, name="image_again")(hidden)  # (B, h, w, f)
@@ -96,6 +99,11 @@ def grow(
         filters = max(filters // 2, 1)
         hidden = layers.Conv2DTranspose(filters, 3, 2, padding="same", activation="relu", name=f"up_{index}")(hidden)  # (B, 2h, 2w, f / 2)
         index += 1
+    if bounded:
+        shares = layers.Conv2D(image_shape[2], 3, padding="same", activation="sigmoid", dtype="float32", name="shares")(
+            hidden
+        )  # (B, H, W, C)
+        return layers.Rescaling(255.0, dtype="float32", name="outputs")(shares)  # (B, H, W, C) 0 to 255
     hidden = layers.Conv2D(image_shape[2], 3, padding="same", dtype="float32", name="normalised")(hidden)  # (B, H, W, C)
     scale = layers.Normalization(mean=pixel_mean, variance=[s * s for s in pixel_std], invert=True, dtype="float32", name="outputs")
     return scale(hidden)  # (B, H, W, C) in pixel units

@@ -20,6 +20,7 @@ def build(
     width: int = 64,
     depth: int = 2,
     filters: int = 16,
+    bounded: bool = False,
 ) -> keras.Model:
     """Two outputs: the reconstruction in the input's own units, and (B, 2Z) mean and log variance of the code.
 
@@ -35,6 +36,7 @@ def build(
         width: units of each dense layer.
         depth: layers, or halvings of the image, on each side.
         filters: filters of the first convolution; each further one has twice as many.
+        bounded: pixels are given back between 0 and 255, by a sigmoid; what loss: binary_cross_entropy needs.
 
     Raises:
         ValueError: an image that cannot be halved so often, or neither input.
@@ -45,7 +47,7 @@ def build(
         inputs, hidden = pixels(image_shape, pixel_mean, pixel_std, depth)  # (B, H, W, C)
         hidden, narrow = shrink(hidden, filters, depth)  # (B, h * w * f) (h, w, f)
         distribution, code = draw(hidden, latent)  # (B, 2Z) (B, Z)
-        outputs = grow(code, narrow, image_shape, pixel_mean, pixel_std)  # (B, H, W, C)
+        outputs = grow(code, narrow, image_shape, pixel_mean, pixel_std, bounded)  # (B, H, W, C)
         return keras.Model(inputs, {"reconstruction": outputs, "distribution": distribution}, name="vae")
     if num_features is None:
         raise ValueError("Expected one of num_features, image_shape. Received none.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, PrivateAttr, ValidationError
 
@@ -16,7 +16,8 @@ from pipeline import config_errors, recipe_file
 from pipeline.errors import ConfigError
 from pipeline.manifest import digest_of
 from pipeline.recipe_checks import find_contradictions
-from pipeline.schema import LABEL
+from pipeline.schema import LABEL, Task
+from pipeline.sections.anomalies import Anomalies
 from pipeline.sections.augment import Augment
 from pipeline.sections.base import Name, Section
 from pipeline.sections.data import CONTENT_KINDS, Audit, Column, Drift, Encode, Prepare, Scaling, Source, Split
@@ -36,13 +37,14 @@ class Recipe(Section):
 
     name: Name
     description: str = ""
-    task: Literal["classification", "regression"] = "classification"
+    task: Task = "classification"
     source: Source
     columns: dict[str, Column]
     privacy: Privacy | None = None
     clean: Clean = Clean()
     windows: Windows | None = None
     interactions: Interactions | None = None
+    anomalies: Anomalies | None = None
     split: Split = Split()
     normalize: dict[str, Scaling] = {}  # number columns, a regression's label too; standard where nothing is said
     encode: dict[str, Encode] = {}  # category columns; one_hot where nothing is said
@@ -85,9 +87,12 @@ class Recipe(Section):
 
     @property
     def label(self) -> str:
-        if self.interactions is not None:
-            return LABEL  # made here: 1 for what was taken
-        return next(name for name, column in self.columns.items() if column.role == "label")
+        """The label's column; where the source has none, prepared files have one of this name: 1 for what was taken, else 0 in all rows."""
+        return next((name for name, column in self.columns.items() if column.role == "label"), LABEL)
+
+    @property
+    def has_label(self) -> bool:
+        return self.interactions is not None or any(column.role == "label" for column in self.columns.values())
 
     @property
     def content(self) -> str | None:

@@ -31,6 +31,8 @@ def content_problems(recipe: Recipe) -> list[tuple[Location, str]]:
         ]
     if recipe.task == "regression":
         problems.append((("task",), f"the label of format: {source.format} is text, from a path or a file; expected task: classification"))
+    if source.format == "idx" and not recipe.has_label:
+        problems.append((("columns",), "idx files of images come with files of labels; expected a category column with role: label"))
     if source.format == "idx" and source.scheme is not None:
         problems.append((("source", "path"), "idx files are read on a local path alone"))
     return problems + _column_problems(recipe)
@@ -39,7 +41,7 @@ def content_problems(recipe: Recipe) -> list[tuple[Location, str]]:
 def _column_problems(recipe: Recipe) -> list[tuple[Location, str]]:
     """Columns besides the content: the label alone, or what the pattern names."""
     pattern = recipe.source.pattern
-    groups = sorted(re.compile(pattern).groupindex) if pattern else [recipe.label]
+    groups = sorted(re.compile(pattern).groupindex) if pattern else [recipe.label] if recipe.has_label else []
     problems: list[tuple[Location, str]] = []
     for name, column in recipe.columns.items():
         if name == recipe.content or column.role == "ignore":

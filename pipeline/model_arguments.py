@@ -14,7 +14,8 @@ from pipeline.config_errors import suggestion
 
 # Facts that say what a row is; a builder that takes several of them as optional needs one.
 INPUTS = frozenset({"num_features", "image_shape", "num_samples", "vocabulary_size", "sequence_shape", "num_users"})
-WITHOUT_LABEL = ("autoencoder", "vae", "dcgan", "wgan_gp")  # trained by pipeline/train/adversarial.py; no task of a recipe is theirs yet
+# Models whose outputs are no answer about a label go with one task alone, and it with no others but a user's own.
+MODELS_OF = {"autoencoder": ("autoencoder", "vae"), "gan": ("dcgan", "wgan_gp")}
 CHECKS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 
 
@@ -45,6 +46,12 @@ def available() -> list[str]:
     package = importlib.util.find_spec("models")
     folders = package.submodule_search_locations if package else None
     return sorted(path.stem for path in Path(next(iter(folders or []))).glob("*.py") if path.stem != "__init__")
+
+
+def models_for(task: str) -> list[str]:
+    """Those of ours that go with a task."""
+    alone = [name for names in MODELS_OF.values() for name in names]
+    return list(MODELS_OF.get(task, [name for name in available() if name not in alone]))
 
 
 def builder_name(name: str) -> str:
@@ -81,7 +88,9 @@ def annotation_of(argument: ast.arg, known: Mapping[str, str]) -> str:
     return known.get(written, written)
 
 
-def problems(name: str, arguments: Mapping[str, Any], given: set[str], folder: Path | None = None) -> list[tuple[tuple[str, ...], str]]:
+def problems(
+    name: str, arguments: Mapping[str, Any], given: set[str], folder: Path | None = None, task: str = "classification"
+) -> list[tuple[tuple[str, ...], str]]:
     """What is wrong with a recipe's model section: (key below `model`, message).
 
     Args:
@@ -89,6 +98,7 @@ def problems(name: str, arguments: Mapping[str, Any], given: set[str], folder: P
         arguments: what the recipe sets besides the name.
         given: the facts that the pipeline can fill in for this recipe's data.
         folder: the recipe's.
+        task: the recipe's.
     """
     path, function = source_path(name, folder), builder_name(name)
     if path is None and ":" in name:
@@ -102,9 +112,8 @@ def problems(name: str, arguments: Mapping[str, Any], given: set[str], folder: P
         return [(("name",), f"{path.name} line {error.lineno} is not valid Python: {error.msg}")]
     if build is None:
         return [(("name",), f"{path.name} has no function {function}(...). See the table in models/__init__.py")]
-    if name in WITHOUT_LABEL:
-        others = ", ".join(other for other in available() if other not in WITHOUT_LABEL)
-        return [(("name",), f"model {name} learns without a label, which no task asks for yet. Expected one of: {others}")]
+    if ":" not in name and name not in (fits := models_for(task)):
+        return [(("name",), f"model {name} is not for task: {task}. Expected one of: {', '.join(fits)}, or module:function of your own")]
     missing = [parameter for parameter in build.given if parameter not in given]
     inputs = [parameter for parameter in build.wanted if parameter in INPUTS]
     if not missing and inputs and not set(build.given) & INPUTS and not set(inputs) & given:

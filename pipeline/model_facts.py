@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from pipeline.schema import Prepared
+from pipeline.schema import UNLABELLED, Prepared
 
 if TYPE_CHECKING:  # config.load asks this module; at run time nothing here imports config
     from pipeline.config import Recipe
@@ -26,6 +26,10 @@ OF_CONTENT = {  # by the kind of the one feature that is a whole image, sound or
 
 def names(recipe: Recipe) -> set[str]:
     """Facts that this recipe's prepared data will have."""
+    return of_inputs(recipe) - ({"num_outputs"} if recipe.task in UNLABELLED else set())
+
+
+def of_inputs(recipe: Recipe) -> set[str]:
     if recipe.interactions is not None:
         return set(ALWAYS | OF_INTERACTIONS)
     if recipe.windows is not None:

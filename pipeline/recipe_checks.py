@@ -16,8 +16,9 @@ from pipeline.recipe_checks_privacy import find_privacy_problems
 from pipeline.recipe_checks_series import find_window_problems
 from pipeline.recipe_checks_text import find_text_problems
 from pipeline.recipe_checks_transfer import find_transfer_problems
+from pipeline.recipe_checks_unlabelled import find_unlabelled_problems
 from pipeline.recipe_file import Location
-from pipeline.schema import LABEL, METRICS, SAMPLE_ID, WEIGHT
+from pipeline.schema import LABEL, METRICS, OF_ANOMALIES, SAMPLE_ID, UNLABELLED, WEIGHT
 from pipeline.sections.augment import OPERATIONS_OF
 from pipeline.sections.data import CONTENT_KINDS, SCHEMES
 from pipeline.sections.objective import LOSSES, TRAIN_METRICS
@@ -51,6 +52,7 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
         *_model_problems(recipe),
         *_callback_problems(recipe),
         *_task_problems(recipe),
+        *find_unlabelled_problems(recipe),
         *private_training_problems(recipe),
         *find_transfer_problems(recipe),
         *_launch_problems(recipe),
@@ -60,7 +62,7 @@ def find_contradictions(recipe: Recipe) -> list[Problem]:
 
 def _column_problems(recipe: Recipe) -> list[Problem]:
     problems: list[Problem] = []
-    for role, allowed in (("label", (1,)), ("key", (0, 1)), ("weight", (0, 1))):
+    for role, allowed in (("label", (0, 1) if recipe.task in UNLABELLED else (1,)), ("key", (0, 1)), ("weight", (0, 1))):
         names = [name for name, column in recipe.columns.items() if column.role == role]
         is_free = role == "label" and ((names and recipe.windows) or recipe.interactions)  # of several, or made here
         if len(names) not in allowed and not is_free:
@@ -217,7 +219,7 @@ def _digits_problems(key: str, digits: int) -> list[str]:
 def _source_problems(recipe: Recipe) -> list[Problem]:
     source = recipe.source
     if source.bundled is not None:
-        known = ("digits", "iris")
+        known = ("digits", "iris", "tumours")
         return [] if source.bundled in known else [(("source", "path"), f"bundled:{source.bundled} is not known; expected one of {known}")]
     if source.scheme is not None:
         schemes = ", ".join(f"{scheme}://" for scheme in SCHEMES)
@@ -230,7 +232,7 @@ def _source_problems(recipe: Recipe) -> list[Problem]:
 
 def _model_problems(recipe: Recipe) -> list[Problem]:
     given = model_facts.names(recipe)
-    found = model_arguments.problems(recipe.model.name, recipe.model.arguments, given, recipe.folder)
+    found = model_arguments.problems(recipe.model.name, recipe.model.arguments, given, recipe.folder, recipe.task)
     return [(("model", *key), text) for key, text in found]
 
 
@@ -248,6 +250,7 @@ def _task_problems(recipe: Recipe) -> list[Problem]:
     """Losses and metrics of the other task."""
     gate, stopping = recipe.register_.gate, recipe.train.early_stopping
     metrics = [*METRICS[recipe.task], *(["skill"] if recipe.windows else [])]  # naive forecasts are of windows
+    metrics += OF_ANOMALIES if recipe.anomalies else ()
     used: list[tuple[Location, str | None, Sequence[str]]] = [
         (("train", "loss"), recipe.train.loss.name if recipe.train.loss else None, LOSSES[recipe.task])
     ]
@@ -262,10 +265,14 @@ def _task_problems(recipe: Recipe) -> list[Problem]:
     if gate.versus_champion is not None:
         used.append((("register", "gate", "versus_champion", "metric"), gate.versus_champion.metric, metrics))
     return [
-        (place, f"{'.'.join(map(str, place))}: expected one of {', '.join(allowed)} for task: {recipe.task}, received {name}")
+        (place, f"{'.'.join(map(str, place))}: expected {one_of(allowed)} for task: {recipe.task}, received {name}")
         for place, name, allowed in used
         if name is not None and name not in allowed
     ]
+
+
+def one_of(allowed: Sequence[str]) -> str:
+    return f"one of {', '.join(allowed)}" if allowed else "none"
 
 
 def _tuning_problems(recipe: Recipe) -> list[Problem]:
@@ -280,7 +287,7 @@ def _tuning_problems(recipe: Recipe) -> list[Problem]:
     ]
     known = list(dict.fromkeys([*STOPPING_METRICS[recipe.task], *(f"val_{name}" for name in recipe.train.metrics)]))
     if tune.metric not in known:
-        text = f"tune.metric: expected one of {', '.join(known)}, received {tune.metric}{suggestion(tune.metric, known)}"
+        text = f"tune.metric: expected {one_of(known)}, received {tune.metric}{suggestion(tune.metric, known)}"
         problems.append((("tune", "metric"), f"{text}; more of them come with train.metrics"))
     changed = [key for key in tune.parameters if key.startswith(("train.loss", "train.regularize"))]
     if tune.metric == "val_loss" and changed:

@@ -7,11 +7,13 @@ from typing import Literal
 
 from pipeline.manifest import FileEntry, Manifest, Record
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "autoencoder", "gan"]
+UNLABELLED: tuple[Task, ...] = ("autoencoder", "gan")  # tasks that learn from inputs alone; an autoencoder may be measured by a label
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
-# Columns that every prepared file has, besides one binary column per tensor. The label is an int64 class index, or a float32 scaled number.
+# Columns that every prepared file has, besides one binary column per tensor. The label is an int64 class index, or a float32 scaled number;
+# of rows without one, 0.
 SAMPLE_ID, LABEL, WEIGHT = "sample_id", "label", "weight"
 LABEL_SHIFT = "label_shift"  # of windows scaled by their own history: (targets, 2) float32, offset and deviation taken from the label
 
@@ -244,8 +246,8 @@ class Prepared(Record):
     """`facts` of a prepare manifest."""
 
     task: Task
-    label: str
-    classes: tuple[str, ...]  # label value of each index, sorted; empty for regression
+    label: str  # empty where rows have none: then the label of every prepared row is 0
+    classes: tuple[str, ...]  # label value of each index, sorted; empty for regression, and where rows have no label
     tensor: Tensor
     splits: dict[SplitName, SplitFacts]
     accounting: Accounting
@@ -405,10 +407,42 @@ class StepError(Record):
     naive_mae: float  # of the best naive forecast
 
 
-class Baseline(Record):
-    """What needs no model: the train rows' most frequent class, or their mean, for every row; of forecasts the best naive one."""
+class Threshold(Record):
+    """Of an autoencoder: the squared error above which a row is called an anomaly, and what came of it in the test rows."""
 
-    answer: str | float  # a class's label, the mean in the label's raw unit, or what the naive forecast takes
+    value: float  # in scaled units
+    quantile: float  # of the validation rows' errors
+    validation_rows: int
+    flagged: int  # test rows above it
+    known: int | None = None  # test rows that are anomalies by their label
+    hits: int | None = None  # of both
+
+
+class LabelError(Record):
+    """Mean squared error of the test rows with a label, in scaled units."""
+
+    label: str
+    support: int
+    mse: float
+
+
+class FeatureError(Record):
+    """Of one position of a packed vector, over the test rows, in scaled units."""
+
+    feature: str
+    mse: float
+    mae: float
+    baseline_mse: float
+
+
+class Baseline(Record):
+    """What needs no model.
+
+    The train rows' most frequent class, or their mean, for every row; of forecasts the best naive one; of an autoencoder the mean
+    validation row, given back for every row; of a gan as many train images in place of generated ones.
+    """
+
+    answer: str | float  # a class's label, the mean in the label's raw unit, or in words
     metrics: dict[str, float]  # on the test split
 
 
@@ -416,12 +450,15 @@ class Baseline(Record):
 METRICS: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "log_loss"),
     "regression": ("mae", "rmse", "r2", "median_absolute_error"),  # of forecasts skill too, against naive ones
+    "autoencoder": ("mse", "mae"),  # with known anomalies auc and average_precision too
+    "gan": ("frechet_distance", "kernel_distance", "coverage", "novelty"),
 }
-LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse", "median_absolute_error"})
+OF_ANOMALIES = ("auc", "average_precision")
+LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse", "median_absolute_error", "mse", "frechet_distance", "kernel_distance"})
 
 
 class Evaluated(Record):
-    """`facts` of an evaluate manifest. Files: report.html, predictions.parquet."""
+    """`facts` of an evaluate manifest. Files: report.html, predictions.parquet, of a gan generated.parquet instead."""
 
     task: Task
     rows: int
@@ -432,12 +469,17 @@ class Evaluated(Record):
     confusion: tuple[tuple[int, ...], ...] = ()  # of a classification: [true][predicted]
     naive: dict[str, float] = {}  # of forecasts: mae of each naive one
     steps: tuple[StepError, ...] = ()  # of forecasts
+    threshold: Threshold | None = None  # of an autoencoder
+    labels: tuple[LabelError, ...] = ()  # of an autoencoder whose rows have a label
+    features: tuple[FeatureError, ...] = ()  # of an autoencoder of tables
     ranges: tuple[ErrorRange, ...] = ()  # of a regression: tenths of the test rows by true value, fewer where values repeat
     report: str = "report.html"
 
     @property
     def headline(self) -> str:
         """Name of the metric that a line has room for."""
+        if OF_ANOMALIES[0] in self.metrics:
+            return OF_ANOMALIES[0]
         return METRICS[self.task][0]
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from pipeline.attempt import read_published
 from pipeline.console import Console
 from pipeline.paths import Place, Remote, Run, Stage
-from pipeline.schema import Evaluated, Prepared, Registered, Trained
+from pipeline.schema import UNLABELLED, Evaluated, Prepared, Registered, Trained
 from pipeline.stage import Outcome
 
 
@@ -74,8 +74,8 @@ def measured(found: Evaluated) -> str:
 
 
 def baseline(found: Evaluated) -> str:
-    answer = {"classification": "the most frequent class", "regression": "the train mean"}[found.task]
-    if found.naive:
+    answer = "the most frequent class" if found.task == "classification" else "the train mean"
+    if found.naive or found.task in UNLABELLED:
         return f"{found.baseline.answer}: {rounded(found.baseline.metrics[found.headline])}"
     return f"always {answer}: {rounded(found.baseline.metrics[found.headline])}"
 

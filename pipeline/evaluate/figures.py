@@ -23,11 +23,12 @@ MAX_NUMBERED = 20  # classes; a larger confusion matrix has colours only
 
 def learning_curves(history: Sequence[Epoch], best_epoch: int) -> Markup:
     """Loss and the metric beside it by epoch, of train and validation rows; the epoch whose weights the model has is marked."""
-    metric = "accuracy" if "accuracy" in history[0].metrics else "mae"
+    names = ("loss", "accuracy" if "accuracy" in history[0].metrics else "mae")
+    names = ("critic_loss", "generator_loss") if "critic_loss" in history[0].metrics else names
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9, 3), layout="constrained")
         epochs = [epoch.epoch for epoch in history]
-        for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
+        for axes, name in zip(figure.subplots(1, 2), names, strict=True):
             for key, color, label in ((name, TRAIN, "train"), (f"val_{name}", VALIDATION, "validation")):
                 values = [epoch.metrics.get(key, np.nan) for epoch in history]
                 axes.plot(epochs, values, color=color, label=label, linewidth=1.6, marker="o" if len(epochs) < 3 else None)
@@ -35,7 +36,7 @@ def learning_curves(history: Sequence[Epoch], best_epoch: int) -> Markup:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.axvline(best_epoch, color=MUTED, linewidth=0.8, linestyle=":", label="weights kept")
             axes.legend()
-        return as_svg(figure, f"Loss and {metric} by epoch")
+        return as_svg(figure, f"{names[0].capitalize()} and {names[1]} by epoch")
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:

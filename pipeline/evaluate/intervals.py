@@ -64,7 +64,12 @@ def resampled_means(columns: Sequence[Floats], seed: int) -> list[Floats]:
 
 
 def median_interval(values: Floats, confidence: float, seed: int) -> Interval:
-    """The median of (N,) values and its bootstrap interval.
+    """The median of (N,) values and its bootstrap interval."""
+    return percentile_interval(float(np.median(values)), resampled_medians(values, seed), confidence)
+
+
+def resampled_medians(values: Floats, seed: int) -> Floats:
+    """(RESAMPLES,) medians of resampled rows of (N,) values.
 
     The median of N resampled rows is the row at the place where the median of N uniform numbers falls, and order statistics of
     uniform numbers are beta-distributed: the same distribution as resampling rows, without the rows.
@@ -74,7 +79,7 @@ def median_interval(values: Floats, confidence: float, seed: int) -> Interval:
     lower = generator.beta(middle, rows - middle + 1, RESAMPLES)
     upper = lower if rows % 2 else lower + (1 - lower) * generator.beta(1, rows - middle, RESAMPLES)
     drawn = [ordered[np.minimum(place * rows, rows - 1).astype(np.int64)] for place in (lower, upper)]
-    return percentile_interval(float(np.median(values)), (drawn[0] + drawn[1]) / 2, confidence)
+    return np.asarray((drawn[0] + drawn[1]) / 2)
 
 
 def percentile_interval(value: float, drawn: Floats, confidence: float) -> Interval:

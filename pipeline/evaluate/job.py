@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import console, stage
 from pipeline.attempt import Attempt, Found
 from pipeline.lineage import check_made_from
-from pipeline.schema import Evaluated, Trained, prepared
+from pipeline.schema import UNLABELLED, Evaluated, Trained, prepared
 from pipeline.stage import Outcome, Request, Work
 
 if TYPE_CHECKING:  # a result that is found again needs none of it
@@ -31,7 +31,7 @@ def run(request: Request) -> Outcome:
     """
     inputs = {"prepare": stage.upstream(request, "prepare"), "train": stage.upstream(request, "train")}
     check_made_from(inputs["train"].manifest, inputs["prepare"].manifest)
-    sections = request.recipe.section("evaluate", "task", "register")
+    sections = request.recipe.section("evaluate", "task", "register", "anomalies")
 
     def work(attempt: Attempt) -> Work:
         with console.quiet(attempt.log / "evaluate.log"):
@@ -46,6 +46,11 @@ def evaluate(request: Request, data: Found, trained: Found, attempt: Attempt) ->
 
     facts = prepared(data.manifest)
     model = inference.load_model(trained.local_files / Trained.model_validate(trained.manifest.facts).model)
+    if facts.task in UNLABELLED:
+        from pipeline.evaluate import unlabelled
+
+        judge_alone = unlabelled.judge_autoencoder if facts.task == "autoencoder" else unlabelled.judge_generator
+        return judge_alone(request, data, trained.manifest, model, attempt.files)
     with request.console.meter("evaluate", facts.splits["test"].rows) as meter:
         labels, outputs = inference.predict_split(data, "test", model, request.recipe.evaluate.batch, meter, request.recipe.feed)
     evidence = Evidence(request.recipe, data, trained.manifest, rows.sample_ids(data, "test", labels))

@@ -1,11 +1,11 @@
 """One self-contained HTML page for whoever decides whether a model ships. No script, nothing loaded from elsewhere.
 
-`report.html.j2` is what every task's page has; `report_classification.py` and `report_regression.py` fill in the rest of it.
+`report.html.j2` is what every task's page has; `report_classification.py` and its like fill in the rest of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,13 +50,16 @@ class Bound:
     is_kept: bool
 
 
-def render_page(template: str, evidence: Evidence, result: Evaluated, **parts: Any) -> str:
+def render_page(
+    template: str, evidence: Evidence, result: Evaluated, *, methods: Mapping[str, str] = {"accuracy": "Wilson"}, **parts: Any
+) -> str:
     """The page. The same evidence gives the same bytes, so that an evaluation done again has the same digest.
 
     Args:
         template: of the task; it extends `report.html.j2`.
         evidence: what was read.
         result: what was measured.
+        methods: of the intervals that are no bootstraps of rows, by metric.
         parts: what the task's template shows besides.
     """
     loader = jinja2.FileSystemLoader(TEMPLATES, encoding="utf-8")
@@ -71,6 +74,7 @@ def render_page(template: str, evidence: Evidence, result: Evaluated, **parts: A
         data=evidence.facts,
         trained=trained,
         result=result,
+        methods=methods,
         bounds=list(fixed_bounds(evidence.recipe, result)),
         versus_champion=evidence.recipe.register_.gate.versus_champion,
         lower_is_better=LOWER_IS_BETTER,

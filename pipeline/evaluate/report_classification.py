@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline.evaluate import figures
 from pipeline.evaluate.classification import calibration
+from pipeline.evaluate.pictures import data_uri
 from pipeline.evaluate.report import Evidence, render_page
 from pipeline.evaluate.rows import read_tensors
 from pipeline.schema import ClassMetrics, Evaluated
@@ -22,7 +19,6 @@ from pipeline.schema import ClassMetrics, Evaluated
 MAX_MISTAKES = 24
 MAX_CLASSES = 50  # in the table; of more, the ones with the lowest F1
 MAX_PAIRS = 6
-THUMBNAIL_PIXELS = 160
 
 
 @dataclass(frozen=True)
@@ -72,15 +68,6 @@ def find_mistakes(evidence: Evidence, labels: NDArray[np.int64], probabilities: 
         Mistake(evidence.names[row].as_py(), facts.classes[labels[row]], facts.classes[predicted[row]], float(sure[row]), image)
         for row, image in zip(chosen, images, strict=True)
     ]
-
-
-def data_uri(pixels: NDArray[Any]) -> str:
-    """A PNG of an image (H, W, 1 or 3), inside a URI."""
-    image = Image.fromarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels)
-    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    file = io.BytesIO()
-    image.save(file, format="PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def weakest(per_class: Sequence[ClassMetrics]) -> Sequence[ClassMetrics]:

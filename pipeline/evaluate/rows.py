@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +18,13 @@ from pipeline import storage
 from pipeline.attempt import Found
 from pipeline.errors import DataError
 from pipeline.manifest import FileEntry
-from pipeline.schema import LABEL, LABEL_SHIFT, SAMPLE_ID, SplitName, Tensor, files_of, prepared
+from pipeline.schema import LABEL, LABEL_SHIFT, SAMPLE_ID, Evaluated, SplitName, Tensor, files_of, prepared
 
-PREDICTIONS = "predictions.parquet"
+if TYPE_CHECKING:
+    from pipeline.evaluate.generation import Neighbours
+    from pipeline.evaluate.unlabelled_inference import Reconstructed
+
+PREDICTIONS, GENERATED = "predictions.parquet", "generated.parquet"
 
 
 def read_columns(found: Found, split: SplitName, columns: Sequence[str]) -> pa.Table:
@@ -162,3 +166,53 @@ def write_forecasts(
     }
     table = pa.table({SAMPLE_ID: names.cast(pa.string()), **columns})
     pq.write_table(table.replace_schema_metadata({"targets": json.dumps(list(targets))}), path)
+
+
+def write_reconstructions(
+    path: Path,
+    names: pa.ChunkedArray,
+    found: Reconstructed,
+    classes: Sequence[str],
+    is_anomaly: NDArray[np.bool_] | None,
+    result: Evaluated,
+) -> None:
+    """One row for each row of the split, in its order.
+
+    | column | type | |
+    |---|---|---|
+    | `sample_id` | string | as in the prepared files |
+    | `error`, `absolute_error` | double | mean squared and mean absolute error of the row, in scaled units |
+    | `is_above` | bool | whether `error` is above the threshold |
+    | `label` | string | of recipes with one |
+    | `is_anomaly` | bool | whether it is among anomalies.values, of recipes with them |
+
+    The file's metadata key `threshold` holds the threshold, as JSON.
+    """
+    threshold = result.threshold.value if result.threshold else 0.0
+    columns: dict[str, Any] = {SAMPLE_ID: names.cast(pa.string()), "error": found.errors.squared, "absolute_error": found.errors.absolute}
+    columns["is_above"] = found.errors.squared > threshold
+    if classes:
+        columns[LABEL] = pa.array([classes[index] for index in found.labels], pa.string())
+    if is_anomaly is not None:
+        columns["is_anomaly"] = is_anomaly
+    pq.write_table(pa.table(columns).replace_schema_metadata({"threshold": json.dumps(threshold)}), path)
+
+
+def write_generated(path: Path, images: NDArray[np.uint8], data: Found, nearest: Neighbours, usual: float) -> None:
+    """One row for each generated image.
+
+    | column | type | |
+    |---|---|---|
+    | `image` | binary | pixels, uint8, row after row |
+    | `nearest_train` | string | `sample_id` of the train image that it is most like |
+    | `distance` | double | to that, divided by the median of the test images' distances |
+
+    The file's metadata key `shape` holds the shape of an image, as JSON.
+    """
+    names = read_columns(data, "train", [SAMPLE_ID]).column(0).take(pa.array(nearest.index))
+    columns = {
+        "image": pa.array([image.tobytes() for image in images], pa.binary()),
+        "nearest_train": names.cast(pa.string()),
+        "distance": nearest.distance / max(usual, 1e-12),
+    }
+    pq.write_table(pa.table(columns).replace_schema_metadata({"shape": json.dumps(list(images.shape[1:]))}), path)

@@ -53,6 +53,7 @@ class TrainingFeed:
         rank, size: this rank of how many.
         start: the first step to give.
         epochs: where to end: the number of the last epoch + 1.
+        gives_back: the label's place has the rows themselves, as they were before augmentation.
 
     Raises:
         ConfigError: feed.memory_mb is too little, or feed.augment does not go with the rows.
@@ -66,6 +67,7 @@ class TrainingFeed:
     size: int = 1
     start: Position = field(default_factory=Position)
     epochs: int = 1
+    gives_back: bool = False
     error: LonghaulError | None = None  # what ended the feed; TensorFlow passes on only its text
 
     def __post_init__(self) -> None:
@@ -90,7 +92,7 @@ class TrainingFeed:
 
         Returns:
             (tensor (B, *shape), label (B,) int64 or float32 or (B, K) float32, weight (B,) float32).
-            B = rows_per_lane_batch * lanes of this rank.
+            B = rows_per_lane_batch * lanes of this rank. Or (tensor, tensor unchanged, weight), see `gives_back`.
         """
         first_step = self.start.step if epoch == self.start.epoch else 0
         if self._stream is None:  # it opens files while TensorFlow and Keras make ready
@@ -116,6 +118,12 @@ class TrainingFeed:
     def _augmented(self, epoch: int) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
         """A batch without its ids, changed if the recipe asks for it."""
         augment, number = self.augment, tf.constant(epoch, tf.int64)
+        if self.gives_back:
+            return lambda tensor, label, weight, ids: (
+                augment(tensor, label, weight, ids, number)[0] if augment else tensor,
+                tensor,
+                weight,
+            )
         if augment is None:
             return lambda tensor, label, weight, ids: (tensor, label, weight)
         return lambda tensor, label, weight, ids: augment(tensor, label, weight, ids, number)

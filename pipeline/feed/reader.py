@@ -23,7 +23,8 @@ from pipeline.progress import NOW
 from pipeline.schema import LABEL, WEIGHT, SplitName, Task, Tensor, files_of, prepared
 from pipeline.sections.feed import Feed
 
-LABEL_DTYPES: dict[Task, LabelDtype] = {"classification": "int64", "regression": "float32"}  # a class index; a scaled number
+# A class index, or 0 where there are no classes; a scaled number.
+LABEL_DTYPES: dict[Task, LabelDtype] = {"classification": "int64", "regression": "float32", "autoencoder": "int64", "gan": "int64"}
 
 KEPT_MS = 10_000  # that Arrow keeps memory for the next file: pages fresh from the kernel make decoding three times as slow
 POLL_S = 0.03  # between a waiting reader's looks at whether it is to end; Petastorm's own 1 ms take 3 % of a core all the time

@@ -46,9 +46,9 @@ def account(recipe: Recipe, tally: Tally, splits: dict[SplitName, SplitFacts]) -
 
 def drops(recipe: Recipe, tally: Tally) -> dict[str, int]:
     """Rows that each rule dropped; rules of the recipe that dropped none are there with 0, in its order."""
-    from pipeline.prepare.split import GAP
+    from pipeline.prepare.split import ANOMALY, GAP
 
-    gap = [GAP] if recipe.split.gap_s else []
+    gap = [*([GAP] if recipe.split.gap_s else []), *([ANOMALY] if recipe.anomalies and recipe.anomalies.training == "leave_out" else [])]
     rules = ["unreadable", *gap, *(rule.name for rule in recipe.clean.rules if rule.name not in CHANGING)]
     return {rule: tally.dropped[rule] for rule in dict.fromkeys([*rules, *sorted(tally.dropped)])}
 

@@ -14,7 +14,8 @@ def materialize(name: str, root: Path) -> Path:
     """The folder with the raw files, made if it is not there.
 
     Args:
-        name: `digits` (1,797 PNG files of 8x8 pixels, in a folder for each class) or `iris` (one CSV of 150 rows).
+        name: `digits` (1,797 PNG files of 8x8 pixels, in a folder for each class), `iris` (one CSV of 150 rows) or `tumours` (one CSV
+            of 569 rows: 30 measurements of cell nuclei, and whether the tumour was malignant).
         root: the runs' folder; the data lies in `<root>/_sources/<name>`.
     """
     folder = root / "_sources" / name
@@ -55,4 +56,15 @@ def write_iris(folder: Path) -> None:
             writer.writerow([*row.tolist(), iris.target_names[target]])
 
 
-WRITERS: dict[str, Callable[[Path], None]] = {"digits": write_digits, "iris": write_iris}
+def write_tumours(folder: Path) -> None:
+    from sklearn.datasets import load_breast_cancer
+
+    found = load_breast_cancer()
+    with (folder / "tumours.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*(name.replace(" ", "_") for name in found.feature_names), "diagnosis"])
+        for row, target in zip(found.data, found.target, strict=True):
+            writer.writerow([*row.tolist(), found.target_names[target]])
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {"digits": write_digits, "iris": write_iris, "tumours": write_tumours}

@@ -16,6 +16,7 @@ from pipeline.prepare.narrow import narrowed
 from pipeline.sections.rules import CHANGING, Clean, CleanRule, FillNulls, KeepRange, NearDuplicates, Replace
 
 DUPLICATES = ("drop_duplicates", "drop_near_duplicates")
+MEANT_TO_GO = (*DUPLICATES, "repeated_pair", "split_gap", "anomaly")
 NTH = "_nth"
 TINY = 1e-45  # what is smaller is 0 in float32
 Reader = Callable[[Recipe], DataFrame]  # rows with their splits, of a recipe that may have fewer columns
@@ -40,7 +41,7 @@ def clean(rows: DataFrame, recipe: Recipe, num_partitions: int, read: Reader | N
             found |= fitted.fit(seen_by(rows, recipe, group, found, read), recipe, group)
         for index, rule in group:
             rows = apply_rule(rows, recipe, index, rule, found, num_partitions)
-    if any(rule.name in ("tidy", "replace") and recipe.label in rule.used for _, rule in rules):
+    if recipe.has_label and any(rule.name in ("tidy", "replace") and recipe.label in rule.used for _, rule in rules):
         rows = mark(rows, "unreadable", F.when(col(recipe.label).isNull(), F.lit(f"{recipe.label}: the label is missing")))
     changes = [F.col(f"{CHANGES}_{index}") for index, rule in rules if rule.name in CHANGING]
     return rows.withColumn(CHANGES, F.array(*changes) if changes else F.lit(None).cast("array<int>")).drop(
@@ -248,12 +249,12 @@ def drop_but_first(rows: DataFrame, rule: str, same: Sequence[Column], text: str
 
 
 def check_dropped(dropped: Mapping[str, int], rows_in: int, limits: Clean) -> None:
-    """Fail above `clean.max_dropped`; duplicates and the gap of a split are not counted, they are meant to go.
+    """Fail above `clean.max_dropped`; duplicates, a split's gap and known anomalies are not counted, they are meant to go.
 
     Raises:
         DataError: with the share, the limit and each rule's rows.
     """
-    counted = {rule: count for rule, count in dropped.items() if count and rule not in (*DUPLICATES, "repeated_pair", "split_gap")}
+    counted = {rule: count for rule, count in dropped.items() if count and rule not in MEANT_TO_GO}
     lost = sum(counted.values())
     if lost / max(rows_in, 1) > limits.max_dropped:
         by_rule = ", ".join(f"{rule} {count}" for rule, count in counted.items())

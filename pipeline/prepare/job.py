@@ -23,7 +23,7 @@ from pipeline.prepare.layout import FilePlan, plan_files
 from pipeline.prepare.secrets import identity
 from pipeline.prepare.sketch import to_json
 from pipeline.prepare.source import RawFiles, list_files, list_remote
-from pipeline.schema import SPLITS, OriginFacts, Prepared, ProtectionFacts
+from pipeline.schema import SPLITS, UNLABELLED, OriginFacts, Prepared, ProtectionFacts
 from pipeline.stage import Outcome, Request, Work, run_stage
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ SECTIONS = (
     "clean",
     "windows",
     "interactions",
+    "anomalies",
     "split",
     "normalize",
     "encode",
@@ -158,7 +159,7 @@ def prepare_rows(
     splits = {name: split_facts(tally, name, rows_of(written, name)) for name in SPLITS}
     prepared = Prepared(
         task=recipe.task,
-        label=recipe.label,
+        label=recipe.label if recipe.has_label else "",
         classes=classes,
         splits=splits,
         accounting=account(recipe, tally, splits),
@@ -190,7 +191,7 @@ def arrange(spark: SparkSession, recipe: Recipe, source: RawFiles, before: Basel
     """
     from pipeline.prepare.clean import clean
     from pipeline.prepare.read import read_rows
-    from pipeline.prepare.split import assign_splits, fit_bounds
+    from pipeline.prepare.split import assign_splits, fit_bounds, leave_out_anomalies
     from pipeline.prepare.validate import drop_invalid
 
     num_partitions = max(MIN_PARTITIONS, -(-source.num_bytes // PARTITION_BYTES))
@@ -198,9 +199,10 @@ def arrange(spark: SparkSession, recipe: Recipe, source: RawFiles, before: Basel
     bounds = fit_bounds(rows, recipe, before.bounds_for(recipe))
 
     def read_again(few: Recipe) -> DataFrame:
-        return assign_splits(drop_invalid(read_rows(spark, few, source), few), few, bounds)
+        return leave_out_anomalies(assign_splits(drop_invalid(read_rows(spark, few, source), few), few, bounds), few)
 
-    return clean(assign_splits(rows, recipe, bounds), recipe, num_partitions, read_again), bounds, num_partitions
+    rows = leave_out_anomalies(assign_splits(rows, recipe, bounds), recipe)
+    return clean(rows, recipe, num_partitions, read_again), bounds, num_partitions
 
 
 def by_series(rows: DataFrame, recipe: Recipe) -> DataFrame:
@@ -234,7 +236,7 @@ def check(recipe: Recipe, source: RawFiles, rows: DataFrame, tally: Tally) -> tu
         DataError: no rows, more dropped than allowed, an empty split, labels that cannot be learnt, a column that breaks its limits.
     """
     from pipeline.prepare.clean import check_dropped
-    from pipeline.prepare.split import check_labels, check_sizes
+    from pipeline.prepare.split import check_labels, check_sizes, labels_seen
     from pipeline.prepare.validate import check_columns
 
     check_rows_in(tally.rows, recipe, source)
@@ -242,7 +244,10 @@ def check(recipe: Recipe, source: RawFiles, rows: DataFrame, tally: Tally) -> tu
     check_sizes({name: tally.kept(name) for name in SPLITS})
     kept = rows_out(recipe, tally)
     check_columns(recipe, rows, tally.nulls, kept, tally.sketches)
-    return check_labels({name: tally.labels[name] for name in SPLITS}, recipe.label) if recipe.task == "classification" else ()
+    counts = {name: tally.labels.get(name, {}) for name in SPLITS}
+    if recipe.task == "classification":
+        return check_labels(counts, recipe.label)
+    return labels_seen(counts) if recipe.task in UNLABELLED else ()
 
 
 def check_rows_in(rows_in: int, recipe: Recipe, source: RawFiles) -> None:

@@ -90,8 +90,10 @@ def weights_of(rows: pa.Table, packing: Packing) -> NDArray[np.float32]:
 
 
 def labels_of(rows: pa.Table, packing: Packing) -> NDArray[np.generic]:
-    """(R,) int64 class indices, or float32 scaled numbers."""
+    """(R,) int64 class indices, or float32 scaled numbers; 0 where rows have no label."""
     label = packing.layout.label
+    if label is None:
+        return np.zeros(rows.num_rows, np.int64)
     if packing.target is not None:
         return scale(numbers_of(rows)[:, packing.layout.numbers.index(label)], packing.target).astype(np.float32)
     encoded = rows[label].combine_chunks().dictionary_encode()

@@ -40,7 +40,7 @@ from pipeline.prepare.wording import (
     split_text,
     verdict,
 )
-from pipeline.schema import ColumnStatistics, Drifted, Prepared, Shift
+from pipeline.schema import UNLABELLED, ColumnStatistics, Drifted, Prepared, Shift
 
 TEMPLATES = Path(__file__).parent
 MAX_SAMPLES = 20  # quarantined rows
@@ -219,6 +219,8 @@ def histogram_title(name: str, found: ColumnStatistics) -> str:
 
 
 def becomes(role: str, use: str | None, facts: Prepared) -> str:
+    if role == "label" and facts.task in UNLABELLED:
+        return f"kept for evaluation: index of {len(facts.classes)} values"
     if role == "label":
         return "the label, scaled" if facts.target else f"the label: index of {len(facts.classes)} classes"
     if use:

@@ -17,6 +17,7 @@ from pipeline.sections.data import Split
 
 Bounds = dict[str, tuple[float, float]]  # stratum -> hash fractions at which train and validation end
 GAP = "split_gap"
+ANOMALY = "anomaly"
 GRID = 2**16  # places at which a stratum's hashes may be cut
 MAX_STRATA = 1000
 NO_VALUE = ""  # the stratum of rows without a value
@@ -46,6 +47,14 @@ def assign_splits(rows: DataFrame, recipe: Recipe, bounds: Bounds) -> DataFrame:
         case _:
             name = cut(fraction, F.lit(split.train), F.lit(split.train + split.validation))
     return rows.withColumn(SPLIT, F.when(F.col(RULE).isNull(), name))
+
+
+def leave_out_anomalies(rows: DataFrame, recipe: Recipe) -> DataFrame:
+    """Known anomalies of train and validation are marked, before anything is fitted; those of test stay. Lazy."""
+    if recipe.anomalies is None or recipe.anomalies.training == "keep":
+        return rows
+    is_known = col(recipe.label).isin(*recipe.anomalies.values) & (F.col(SPLIT) != "test")
+    return mark(rows, ANOMALY, F.when(is_known, F.concat(F.lit(f"{recipe.label}: "), col(recipe.label), F.lit(" is of anomalies.values"))))
 
 
 def cut(fraction: Column, train_end: Column, validation_end: Column) -> Column:
@@ -125,6 +134,11 @@ def check_sizes(sizes: Mapping[SplitName, int]) -> None:
     """Raises DataError if a split has no rows."""
     if empty := [name for name in SPLITS if not sizes[name]]:
         raise DataError(f"Split {', '.join(empty)} has no rows (rows: {dict(sizes)}). Give it a larger share in `split`, or more data.")
+
+
+def labels_seen(counts: Mapping[SplitName, Mapping[str, int]]) -> tuple[str, ...]:
+    """Values of a label that nothing learns from, sorted, of all splits: () where rows have none."""
+    return tuple(sorted({value for found in counts.values() for value in found}))
 
 
 def check_labels(counts: Mapping[SplitName, Mapping[str, int]], label: str) -> tuple[str, ...]:

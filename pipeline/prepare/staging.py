@@ -62,7 +62,7 @@ class Layout:
     texts: tuple[str, ...]
     content: str | None  # the column that is a whole image, sound or text
     column: ColumnSection | None  # what the recipe says of it
-    label: str
+    label: str | None
     time: str | None  # of split.by time
     hashes: tuple[str, ...]
 
@@ -76,7 +76,7 @@ def layout_of(recipe: Recipe) -> Layout:
         texts=tuple(name for name, column in declared.items() if column.kind == "category"),
         content=recipe.content,
         column=recipe.columns[recipe.content] if recipe.content else None,
-        label=recipe.label,
+        label=recipe.label if recipe.has_label else None,
         time=recipe.split.column if recipe.split.by == "time" else None,
         hashes=(*features, *near, *([GROUP] if recipe.audit.group else [])),
     )
@@ -235,7 +235,7 @@ def count(part: pa.Table, numbers: Floats, split: str, layout: Layout, tally: Ta
             tally.times[split] = (float(numbers[:, index].min()), float(numbers[:, index].max()))
     for name in layout.texts:
         tally.nulls[name] += part[name].null_count
-    if layout.label in layout.texts:
+    if layout.label and layout.label in layout.texts:
         tally.labels[split] = Counter({item["values"]: item["counts"] for item in pc.value_counts(part[layout.label]).to_pylist()})
     if split == "train":
         tally.sketches = dict(zip(layout.numbers, map(number_sketch, by_column(numbers)), strict=True))

@@ -19,8 +19,10 @@ def tags(manifests: Mapping[str, Manifest]) -> dict[str, str]:
     evaluate, trained = manifests["evaluate"], Trained.model_validate(manifests["train"].facts)
     digests = {f"{stage}_digest": manifest.digest for stage, manifest in manifests.items()}
     place = {"recipe": evaluate.recipe, "pipeline_run": evaluate.run_id, "key": evaluate.key, "weight_digest": trained.weight_digest}
+    threshold = Evaluated.model_validate(evaluate.facts).threshold
+    measured = {} if threshold is None else {"anomaly_threshold": str(threshold.value)}
     origin = trained.transfer.origin.model_dump() if trained.transfer else {}
-    return {**place, **digests, **{f"origin_{name}": value for name, value in origin.items()}}
+    return {**place, **measured, **digests, **{f"origin_{name}": value for name, value in origin.items()}}
 
 
 LAST = "loss"  # of an epoch's metrics, in the order in which they are written

@@ -24,7 +24,7 @@ from pipeline.paths import Run
 from pipeline.register import record
 from pipeline.register.gate import passes
 from pipeline.register.mlflow_runs import find_live, logged_epochs, open_experiment, remove_earlier
-from pipeline.schema import Condition, Registered, Trained, prepared
+from pipeline.schema import UNLABELLED, Condition, Registered, Trained, prepared
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -263,18 +263,25 @@ def log_evidence(client: MlflowClient, candidate: Candidate, conditions: tuple[C
 
 
 def log_model(candidate: Candidate, run_id: str) -> Any:
-    """The Keras model with its signature: (B, *shape) in; (B, K) logits, or (B, 1) scaled labels out."""
+    """The Keras model with its signature: of a row's tensor in and (B, K) logits or scaled labels out; of other tasks as Keras tells."""
     import keras
     import mlflow.tensorflow
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
+    def spec(tensor: Any, name: str | None = None) -> TensorSpec:
+        return TensorSpec(np.dtype(tensor.dtype), (-1, *tensor.shape[1:]), name)
+
     data = prepared(candidate.prepare)
     path = candidate.train.local_files / Trained.model_validate(candidate.train.manifest.facts).model
-    inputs = Schema([TensorSpec(np.dtype(data.tensor.dtype), (-1, *data.tensor.shape), data.tensor.name)])
-    outputs = Schema([TensorSpec(np.dtype("float32"), (-1, len(data.classes) or 1))])
     model = keras.saving.load_model(path, safe_mode=True, compile=False)
+    if data.task in UNLABELLED:
+        named = model.output if isinstance(model.output, dict) else {None: model.output}
+        inputs, outputs = Schema([spec(model.input, model.input.name)]), Schema([spec(tensor, name) for name, tensor in named.items()])
+    else:
+        inputs = Schema([TensorSpec(np.dtype(data.tensor.dtype), (-1, *data.tensor.shape), data.tensor.name)])
+        outputs = Schema([TensorSpec(np.dtype("float32"), (-1, len(data.classes) or 1))])
     with mlflow.start_run(run_id=run_id):  # log_model puts the files into the active run's experiment, else into ./mlruns
         return mlflow.tensorflow.log_model(
             model, name="model", signature=ModelSignature(inputs, outputs), pip_requirements=installed(REQUIREMENTS)

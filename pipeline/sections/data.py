@@ -23,7 +23,7 @@ class Source(Section):
     """Where raw rows come from. Relative paths start at the folder that the command runs in."""
 
     format: Literal["images", "audio", "idx", "text", "csv", "jsonl", "parquet", "orc"]
-    path: str = Field(min_length=1)  # a file, a folder (partitioned ones too), a glob, a URL of SCHEMES, or bundled:digits, bundled:iris
+    path: str = Field(min_length=1)  # a file, a folder (partitioned ones too), a glob, a URL of SCHEMES, or bundled:NAME
     separator: str = Field(",", min_length=1, max_length=1)  # csv only
     encoding: Literal["utf-8", "latin-1", "utf-16", "windows-1252"] = "utf-8"  # csv, jsonl and text; windows-1252 of text alone
     document: Literal["line", "file"] = "line"  # text: what one document is

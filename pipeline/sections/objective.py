@@ -9,17 +9,27 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from pipeline.schema import Task
 from pipeline.sections.base import Fraction, Section
 
-LossName = Literal["cross_entropy", "focal", "mse", "mae", "huber", "log_cosh", "quantile", "binary_cross_entropy"]
+LossName = Literal[
+    "cross_entropy", "focal", "mse", "mae", "huber", "log_cosh", "quantile", "binary_cross_entropy", "adversarial", "wasserstein"
+]
 MetricName = Literal["accuracy", "auc", "precision", "recall", "macro_f1", "mae", "rmse", "r2"]
 
 _NUMBERS: tuple[LossName, ...] = ("mse", "mae", "huber", "log_cosh", "quantile")
-# Of each task, its own first. A task that is not listed has one loss, which its model brings along.
-LOSSES: dict[Task, tuple[str, ...]] = {"classification": ("cross_entropy", "focal"), "regression": _NUMBERS}
+# Of each task, its own first; wgan_gp's own is wasserstein.
+LOSSES: dict[Task, tuple[str, ...]] = {
+    "classification": ("cross_entropy", "focal"),
+    "regression": _NUMBERS,
+    "autoencoder": ("mse", "mae", "binary_cross_entropy"),
+    "gan": ("adversarial", "wasserstein"),
+}
 TRAIN_METRICS: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "auc", "precision", "recall", "macro_f1"),
     "regression": ("mae", "rmse", "r2"),
+    "autoencoder": ("mae",),
+    "gan": (),
 }
 TAKES_MOMENTUM = ("sgd", "rmsprop")
+TAKES_BETA = ("adam", "adamw", "nadam", "lion", "lamb")
 EntryPoint = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]  # module:name
 
 
@@ -63,6 +73,7 @@ class Optimizer(Section):
     name: Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam", "lion", "lamb"] = "adam"
     learning_rate: PositiveFloat = 0.001
     momentum: Fraction | None = None  # sgd, rmsprop
+    beta_1: Annotated[float, Field(ge=0, lt=1)] | None = None  # of the others but adagrad: how much of the mean gradient is kept; 0.9
     nesterov: bool = False  # sgd with momentum
     weight_decay: NonNegativeFloat | None = None  # decoupled; per update, times the learning rate
     scaling: Literal["none", "linear", "sqrt"] = "none"  # learning_rate is for base_batch rows; with others times their ratio, or its root
@@ -77,6 +88,8 @@ class Optimizer(Section):
     def settings_go_together(self) -> Self:
         if self.momentum is not None and self.name not in TAKES_MOMENTUM:
             raise ValueError(f"momentum goes with sgd and rmsprop; {self.name} has its own")
+        if self.beta_1 is not None and self.name not in TAKES_BETA:
+            raise ValueError(f"beta_1 goes with {', '.join(TAKES_BETA)}; received {self.name}")
         if self.nesterov and (self.name != "sgd" or not self.momentum):
             raise ValueError("nesterov goes with sgd and a momentum above 0")
         if (self.scaling == "none") != (self.base_batch is None):
@@ -95,6 +108,8 @@ class Loss(Section):
     gamma: NonNegativeFloat = 2.0  # focal. Source: Lin et al. 2017, arXiv:1708.02002
     delta: PositiveFloat = 1.0  # huber; in scaled units
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5  # quantile
+    beta: NonNegativeFloat = 1.0  # of a variational autoencoder: weight of the divergence. Source: Higgins et al. 2017, beta-VAE, ICLR
+    critic_steps: PositiveInt | None = None  # of a gan: the critic's updates for each of the generator's; 1, of wasserstein 5
 
     @model_validator(mode="before")
     @classmethod
@@ -116,6 +131,8 @@ GOES_WITH = {
     "gamma": ("focal",),
     "delta": ("huber",),
     "quantile": ("quantile",),
+    "beta": ("mse", "mae", "binary_cross_entropy"),
+    "critic_steps": ("adversarial", "wasserstein"),
 }
 
 

@@ -12,7 +12,12 @@ from pipeline.sections.checkpoints import CheckpointsKept
 from pipeline.sections.objective import Callbacks, Loss, MetricName, Optimizer, Regularize
 from pipeline.sections.private_training import PrivateTraining
 
-STOPPING_METRICS: dict[Task, tuple[str, ...]] = {"classification": ("val_loss", "val_accuracy"), "regression": ("val_loss", "val_mae")}
+STOPPING_METRICS: dict[Task, tuple[str, ...]] = {
+    "classification": ("val_loss", "val_accuracy"),
+    "regression": ("val_loss", "val_mae"),
+    "autoencoder": ("val_loss", "val_mae"),
+    "gan": (),  # the two losses are against each other: neither tells progress
+}
 
 
 class Model(BaseModel):
@@ -44,6 +49,7 @@ class Train(Section):
     lanes: PositiveInt = 8  # streams that every global batch draws from; at least the number of ranks
     ranks: PositiveInt = 2
     optimizer: Optimizer = Optimizer()
+    critic_optimizer: Optimizer | None = None  # of a gan, whose `optimizer` is then the generator's alone
     loss: Loss | None = None  # one of LOSSES; a regression's is of the scaled label
     metrics: tuple[MetricName, ...] = ()  # besides accuracy or mae; exact over all rows of all ranks
     regularize: Regularize = Regularize()
@@ -80,6 +86,9 @@ class Evaluate(Section):
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of the intervals
     batch: PositiveInt = 1024
+    threshold_quantile: Annotated[float, Field(gt=0, lt=1)] = (
+        0.99  # of an autoencoder: rows with a larger error than so many validation rows
+    )
 
 
 class Limit(Section):
@@ -92,7 +101,23 @@ class Limit(Section):
 class VersusChampion(Section):
     """The candidate may be worse than the registered champion by `max_drop` at most: lower, or higher where lower is better."""
 
-    metric: Literal["accuracy", "macro_f1", "log_loss", "mae", "rmse", "r2", "median_absolute_error", "skill"] = "accuracy"
+    metric: Literal[
+        "accuracy",
+        "macro_f1",
+        "log_loss",
+        "mae",
+        "rmse",
+        "r2",
+        "median_absolute_error",
+        "skill",
+        "mse",
+        "auc",
+        "average_precision",
+        "frechet_distance",
+        "kernel_distance",
+        "coverage",
+        "novelty",
+    ] = "accuracy"
     max_drop: NonNegativeFloat = 0.005  # in the metric's unit
 
 
@@ -102,11 +127,18 @@ class Gate(Section):
     accuracy: Limit | None = None
     macro_f1: Limit | None = None
     log_loss: Limit | None = None
-    mae: Limit | None = None  # this and the next three of a regression, in the label's raw unit
+    mae: Limit | None = None  # this and the next three of a regression, in the label's raw unit; of an autoencoder as mse
     rmse: Limit | None = None
     r2: Limit | None = None  # without a unit
     median_absolute_error: Limit | None = None
     skill: Limit | None = None  # of windows: share of the best naive forecast's mae that the model does without
+    mse: Limit | None = None  # of an autoencoder, in scaled units: pixels by their standard deviation, columns as prepared
+    auc: Limit | None = None  # this and the next of an autoencoder with `anomalies`: how well the error tells them from the others
+    average_precision: Limit | None = None
+    frechet_distance: Limit | None = None  # this and the next three of a gan, see docs/unlabelled.md
+    kernel_distance: Limit | None = None
+    coverage: Limit | None = None
+    novelty: Limit | None = None
     versus_champion: VersusChampion | None = None
 
     @property

@@ -1,6 +1,6 @@
-"""Training without a label: a model against itself (gan), and a model that gives back what it gets (autoencoder).
+"""A generator and a critic that learn from each other: training without a label, `task: gan`.
 
-Both wrap what a builder made and leave its layers alone, so the saved file is the builder's model and needs Keras alone.
+It wraps what a builder made and leaves its layers alone, so a saved generator needs Keras alone.
 """
 
 from __future__ import annotations
@@ -12,21 +12,32 @@ import keras
 import tensorflow as tf
 
 PENALTY = 10.0  # of the critic's gradient. Source: Gulrajani et al. 2017, arXiv:1704.00028, algorithm 1
+SHOWN = 64  # images that the critic judges in a validation batch, always of the same noise
 
 
 class Adversarial(keras.Model):  # type: ignore[misc]  # Keras publishes no types
     """Trains `generator` and `critic` of a built model in turn, each with an optimizer of its own.
 
     `optimizer` is the generator's, which callbacks look at; `optimizers` are both, for checkpoints. Each sums its gradients over
-    ranks in its own `apply`; every rank makes the same calls in the same order.
+    ranks in its own `apply`; every rank makes the same calls in the same order. Noise is drawn for the whole global batch, from the
+    number of the step, and each rank takes that of its own rows: so it does not depend on the number of ranks, and goes on after a resume.
     """
 
-    def __init__(self, parts: keras.Model, *, objective: str, critic_steps: int = 1, seed: int = 17) -> None:
-        """`objective`: `adversarial` (non-saturating cross-entropy) or `wasserstein` (with gradient penalty)."""
+    def __init__(self, parts: keras.Model, *, objective: str, rows: range, num_rows: int, critic_steps: int = 1, seed: int = 17) -> None:
+        """Of a model with the layers `generator` and `critic`.
+
+        Args:
+            parts: as `models/dcgan.py` builds it.
+            objective: `adversarial` (non-saturating cross-entropy) or `wasserstein` (with gradient penalty).
+            rows: this rank's places in every global batch.
+            num_rows: of a global batch.
+            critic_steps: updates of the critic for each of the generator, all on the same real images.
+            seed: of the noise.
+        """
         super().__init__(name=parts.name)
         self.generator, self.critic = parts.get_layer("generator"), parts.get_layer("critic")
-        self.objective, self.critic_steps = objective, critic_steps
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.objective, self.critic_steps, self.seed = objective, critic_steps, seed % 2**31
+        self.rows, self.num_rows = rows, num_rows
         self.critic_loss = keras.metrics.Mean("critic_loss")
         self.generator_loss = keras.metrics.Mean("generator_loss")
         self.built = True
@@ -52,21 +63,31 @@ class Adversarial(keras.Model):  # type: ignore[misc]  # Keras publishes no type
 
     def train_step(self, data: Any) -> dict[str, Any]:
         real, weight = rows_of(data)
-        for _ in range(self.critic_steps):
+        step = tf.cast(self.optimizer._iterations.value, tf.int32) * (2 * self.critic_steps + 1)
+        for number in range(self.critic_steps):
             with tf.GradientTape() as tape:
-                loss = self.judge(real, weight, training=True)
+                loss = self.judge(real, weight, step + 2 * number)
             self.step(self.critic_optimizer, tape, loss, self.critic.trainable_variables)
         self.critic_loss.update_state(loss, tf.shape(real)[0])
         with tf.GradientTape() as tape:
-            loss = self.deceive(real, weight, training=True)
+            loss = self.deceive(weight, step + 2 * self.critic_steps)
         self.step(self.optimizer, tape, loss, self.generator.trainable_variables)
         self.generator_loss.update_state(loss, tf.shape(real)[0])
         return self.get_metrics_result()
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        real, weight = rows_of(data)
-        self.critic_loss.update_state(self.judge(real, weight, training=False), tf.shape(real)[0])
-        self.generator_loss.update_state(self.deceive(real, weight, training=False), tf.shape(real)[0])
+        """Losses on real images and on SHOWN generated ones, without the penalty. Rows count one by one: sums over ranks are exact."""
+        real, _ = rows_of(data)
+        noise = tf.random.stateless_normal((SHOWN, self.generator.input_shape[1]), (self.seed, -1))
+        on_real = self.critic(real, training=False)[:, 0]  # (B,)
+        on_fake = self.critic(self.generator(noise, training=False), training=False)[:, 0]  # (SHOWN,)
+        if self.objective == "wasserstein":
+            judged, deceived = tf.reduce_mean(on_fake) - on_real, -tf.reduce_mean(on_fake)
+        else:
+            judged = tf.nn.softplus(-on_real) + tf.reduce_mean(tf.nn.softplus(on_fake))
+            deceived = tf.reduce_mean(tf.nn.softplus(-on_fake))
+        self.critic_loss.update_state(judged)
+        self.generator_loss.update_state(deceived, tf.shape(real)[0])
         return self.get_metrics_result()
 
     def get_metrics_result(self) -> dict[str, Any]:
@@ -78,27 +99,31 @@ class Adversarial(keras.Model):  # type: ignore[misc]  # Keras publishes no type
     def step(optimizer: keras.Optimizer, tape: tf.GradientTape, loss: Any, variables: Sequence[Any]) -> None:
         optimizer.apply(tape.gradient(loss, [variable.value for variable in variables]), variables)
 
-    def imagine(self, like: Any, *, training: bool) -> Any:
-        """As many images as there are in `like`, of fresh noise."""
-        noise = keras.random.normal((tf.shape(like)[0], self.generator.input_shape[1]), seed=self.seed_generator)
-        return self.generator(noise, training=training)
+    def mine(self, of_all: Any) -> Any:
+        """(B, …) this rank's rows of what was drawn for a global batch."""
+        return of_all[self.rows.start : self.rows.stop]
 
-    def judge(self, real: Any, weight: Any, *, training: bool) -> Any:
+    def imagine(self, draw: Any) -> Any:
+        """(B, H, W, C) images of the noise with this number, one for each row of this rank."""
+        noise = tf.random.stateless_normal((self.num_rows, self.generator.input_shape[1]), tf.stack([self.seed, draw]))
+        return self.generator(self.mine(noise), training=True)
+
+    def judge(self, real: Any, weight: Any, draw: Any) -> Any:
         """The critic's loss."""
-        fake = self.imagine(real, training=training)
-        on_real, on_fake = self.critic(real, training=training)[:, 0], self.critic(fake, training=training)[:, 0]  # (B,) (B,)
+        fake = self.imagine(draw)
+        on_real, on_fake = self.critic(real, training=True)[:, 0], self.critic(fake, training=True)[:, 0]  # (B,) (B,)
         if self.objective == "wasserstein":
-            return mean_of(on_fake - on_real + PENALTY * self.steepness(real, fake), weight)
+            return mean_of(on_fake - on_real + PENALTY * self.steepness(real, fake, draw + 1), weight)
         return mean_of(tf.nn.softplus(-on_real) + tf.nn.softplus(on_fake), weight)
 
-    def deceive(self, real: Any, weight: Any, *, training: bool) -> Any:
+    def deceive(self, weight: Any, draw: Any) -> Any:
         """The generator's loss; as many images as the batch has rows."""
-        verdict = self.critic(self.imagine(real, training=training), training=training)[:, 0]  # (B,)
+        verdict = self.critic(self.imagine(draw), training=True)[:, 0]  # (B,)
         return mean_of(-verdict if self.objective == "wasserstein" else tf.nn.softplus(-verdict), weight)
 
-    def steepness(self, real: Any, fake: Any) -> Any:
+    def steepness(self, real: Any, fake: Any, draw: Any) -> Any:
         """(B,) squared distance of the critic's gradient norm from 1, somewhere between each real and fake image; pixels from -1 to 1."""
-        share = keras.random.uniform((tf.shape(real)[0], 1, 1, 1), seed=self.seed_generator)
+        share = self.mine(tf.random.stateless_uniform((self.num_rows, 1, 1, 1), tf.stack([self.seed, draw])))
         between = fake + share * (real - fake)
         with tf.GradientTape() as tape:
             tape.watch(between)
@@ -118,64 +143,3 @@ def rows_of(data: Any) -> tuple[Any, Any]:
 def mean_of(losses: Any, weight: Any) -> Any:
     """Over the rows of the batch, not over the sum of the weights: shares of ranks add up to the mean over all."""
     return tf.reduce_mean(losses * tf.cast(weight, losses.dtype))
-
-
-class Reconstructing(keras.Model):  # type: ignore[misc]  # Keras publishes no types
-    """Trains a built model to give its input back; a variational one also to keep its code close to a normal distribution."""
-
-    def __init__(self, parts: keras.Model, *, scale: Sequence[float] | None, beta: float = 1.0) -> None:
-        """Of a model that gives back its input.
-
-        Args:
-            parts: input (B, …); output its reconstruction, or {"reconstruction": (B, …), "distribution": (B, 2Z)}.
-            scale: by channel, what an error is divided by: the standard deviation of pixels. None for rows that are scaled already.
-            beta: weight of the divergence. Source: Higgins et al. 2017, beta-VAE, ICLR.
-        """
-        super().__init__(name=parts.name)
-        self.parts, self.scale, self.beta = parts, scale, beta
-        self.is_variational = isinstance(parts.output, dict)
-        self.loss_mean, self.error_mean = keras.metrics.Mean("loss"), keras.metrics.Mean("mae")
-        self.built = True
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return [self.loss_mean, self.error_mean]
-
-    def call(self, rows: Any, training: bool = False) -> Any:
-        outputs = self.parts(rows, training=training)
-        return outputs["reconstruction"] if self.is_variational else outputs
-
-    def train_step(self, data: Any) -> Any:
-        rows, _, weight = keras.utils.unpack_x_y_sample_weight(data)
-        with tf.GradientTape() as tape:
-            loss = self.loss_of(rows, weight, training=True)
-            scaled = self.optimizer.scale_loss(loss)
-        variables = self.parts.trainable_variables
-        self.optimizer.apply(tape.gradient(scaled, [variable.value for variable in variables]), variables)
-        return self.get_metrics_result()
-
-    def test_step(self, data: Any) -> Any:
-        rows, _, weight = keras.utils.unpack_x_y_sample_weight(data)
-        self.loss_of(rows, weight, training=False)
-        return self.get_metrics_result()
-
-    def loss_of(self, rows: Any, weight: Any, *, training: bool) -> Any:
-        """Mean over the batch of half the squared scaled errors' sum plus beta times the divergence; of a plain autoencoder, their mean."""
-        outputs = self.parts(rows, training=training)
-        again = tf.cast(outputs["reconstruction"] if self.is_variational else outputs, tf.float32)
-        errors = (tf.cast(rows, tf.float32) - again) / (1.0 if self.scale is None else tf.constant(self.scale, tf.float32))
-        errors = tf.reshape(errors, [tf.shape(errors)[0], -1])  # (B, F)
-        if self.is_variational:
-            losses = tf.reduce_sum(errors**2, axis=-1) / 2 + self.beta * divergence(outputs["distribution"])
-        else:
-            losses = tf.reduce_mean(errors**2, axis=-1)
-        loss = tf.reduce_mean(losses) if weight is None else mean_of(losses, weight)
-        self.loss_mean.update_state(loss, tf.shape(errors)[0])
-        self.error_mean.update_state(tf.reduce_mean(tf.abs(errors)), tf.shape(errors)[0])
-        return loss + sum(self.parts.losses) if self.parts.losses else loss
-
-
-def divergence(distribution: Any) -> Any:
-    """(B,) Kullback-Leibler divergence of N(mean, exp(log variance)) from N(0, 1), of (B, 2Z). Kingma & Welling 2014, appendix B."""
-    mean, log_variance = tf.split(tf.cast(distribution, tf.float32), 2, axis=-1)
-    return tf.reduce_sum(tf.exp(log_variance) + mean**2 - 1 - log_variance, axis=-1) / 2

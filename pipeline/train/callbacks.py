@@ -23,6 +23,7 @@ from pipeline.train import checkpoint as checkpoints
 from pipeline.train.checkpoint import Checkpoint
 from pipeline.train.feed_watch import FeedWatch
 from pipeline.train.horovod import World
+from pipeline.train.objective import optimizer_variables
 from pipeline.train.watch import best_is
 
 Arrays = list[NDArray[Any]]
@@ -187,7 +188,7 @@ class Checkpoints(Callback):
         state = {} if stopping is None else {name: getattr(stopping, name) for name in ("wait", "stopped_epoch", "best", "best_epoch")}
         arrays = {
             "model": [variable.numpy() for variable in self.model.variables],
-            "optimizer": [variable.numpy() for variable in self.model.optimizer.variables],
+            "optimizer": [variable.numpy() for variable in optimizer_variables(self.model)],
             "metrics": metrics,
             "best": best,
         }

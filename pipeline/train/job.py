@@ -185,5 +185,7 @@ def show(request: Request, meter: Meter, hear: Callable[[Event], None], event: E
 
 def epoch_note(event: Event) -> str:
     metrics: dict[str, Any] = event["metrics"]
-    shown = [name for name in ("loss", "val_loss", "val_accuracy", "val_mae", "epsilon") if name in metrics]
+    shown = [
+        name for name in ("loss", "val_loss", "val_accuracy", "val_mae", "critic_loss", "generator_loss", "epsilon") if name in metrics
+    ]
     return f"epoch {event['epoch']}  " + "  ".join(f"{name} {metrics[name]:.4f}" for name in shown)

@@ -30,6 +30,7 @@ def make_optimizer(settings: Train, num_steps: int) -> keras.Optimizer:
     """
     chosen = settings.optimizer
     options: dict[str, Any] = {"weight_decay": chosen.weight_decay, "global_clipnorm": chosen.clip_norm, "momentum": chosen.momentum}
+    options |= {"beta_1": chosen.beta_1}
     options = {name: value for name, value in options.items() if value is not None}
     options |= {"nesterov": True} if chosen.nesterov else {}
     options |= {"gradient_accumulation_steps": chosen.accumulate} if chosen.accumulate > 1 else {}
@@ -37,6 +38,11 @@ def make_optimizer(settings: Train, num_steps: int) -> keras.Optimizer:
     rate = make_learning_rate(chosen, settings.global_batch, num_steps, settings.epochs)
     optimizer = KINDS[chosen.name](learning_rate=rate, **options)
     return keras.optimizers.LossScaleOptimizer(optimizer) if settings.precision == "float16" else optimizer
+
+
+def optimizer_variables(model: keras.Model) -> list[keras.Variable]:
+    """Of a compiled model: of its optimizer, or of all of them where it has `optimizers`."""
+    return [variable for optimizer in getattr(model, "optimizers", [model.optimizer]) for variable in optimizer.variables]
 
 
 def inner(optimizer: keras.Optimizer) -> keras.Optimizer:

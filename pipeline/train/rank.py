@@ -27,7 +27,7 @@ from pipeline.feed.reader import SplitReader
 from pipeline.lifeline import end_with_parent
 from pipeline.paths import Place
 from pipeline.progress import NOW
-from pipeline.schema import Prepared, prepared
+from pipeline.schema import UNLABELLED, Prepared, prepared
 from pipeline.sections.training import Train
 from pipeline.train import checkpoint as checkpoints
 from pipeline.train import privacy
@@ -41,10 +41,11 @@ from pipeline.train.gpu import use_one_gpu
 from pipeline.train.heartbeat import STOP_FILE, StopRequest, beat, listen
 from pipeline.train.horovod import World, all_reduce_gradients, detect_world
 from pipeline.train.normalisation import synchronise
-from pipeline.train.objective import make_optimizer
+from pipeline.train.objective import make_optimizer, optimizer_variables
 from pipeline.train.pace import Pace
 from pipeline.train.pulse import Alive, Pulse, StopsTogether, saving
 from pipeline.train.rank_spec import OriginModel, Spec
+from pipeline.train.unlabelled import compile_unlabelled, what_is_saved
 from pipeline.train.watch import (
     CsvHistory,
     MovingAverage,
@@ -100,6 +101,8 @@ def train(spec: Spec, world: World, stop: StopRequest) -> None:
     feed = make_feed(training, reader)
     batch, feeding = recipe.train.global_batch, recipe.feed
     validation = evaluation_dataset(found, "validation", batch, rank=world.rank, size=world.size, settings=feeding)
+    if recipe.task == "autoencoder":
+        validation = validation.map(lambda rows, label, weight: (rows, rows, weight))
     fit(training, feed, make_callbacks(training, feed, validation, Path(spec.checkpoints), Path(spec.output), stop))
     if world.rank == 0:
         save_model(training, Path(spec.output))
@@ -142,13 +145,16 @@ def begin(recipe: Recipe, facts: Prepared, reader: SplitReader, world: World, fo
     settings = recipe.train
     plan = Plan(reader.rows_per_file, settings.global_batch, settings.lanes, settings.seed)
     model = build_model(recipe, facts)
-    share = len(plan.lanes_of(world.rank, world.size)) / plan.lanes
+    lanes = plan.lanes_of(world.rank, world.size)
+    share = len(lanes) / plan.lanes
     synchronise(model, world, share)
-    compress = settings.compression == "float16"
-    optimizer = make_optimizer(settings, plan.num_steps)
-    optimizer = privacy.add_noise(optimizer, settings.privacy, plan.global_batch) if settings.privacy else optimizer
-    optimizer = all_reduce_gradients(optimizer, world, share, compress=compress)
-    compile_model(model, recipe, facts, optimizer, plan.num_steps)
+    summed = partial(all_reduce_gradients, world=world, share=share, compress=settings.compression == "float16")
+    if recipe.task in UNLABELLED:
+        model = compile_unlabelled(model, recipe, facts, plan, lanes, summed)
+    else:
+        optimizer = make_optimizer(settings, plan.num_steps)
+        optimizer = privacy.add_noise(optimizer, settings.privacy, plan.global_batch) if settings.privacy else optimizer
+        compile_model(model, recipe, facts, summed(optimizer), plan.num_steps)
     if settings.privacy is not None:
         privacy.make_private(model, settings.privacy)
     transfer = plan_transfer(model, recipe, facts, origin)
@@ -187,7 +193,7 @@ def restore(folder: Path, model: keras.Model, world: World, start: Callable[[], 
         raise DataError(
             f"Ranks see different checkpoints in {folder}: rank {world.rank} {mine}, rank 0 {position}. Expected a shared folder."
         )
-    variables = [*model.variables, *model.optimizer.variables]
+    variables = [*model.variables, *optimizer_variables(model)]
     if found is not None:
         for variable, value in zip(variables, [*found.arrays["model"], *found.arrays["optimizer"]], strict=True):
             variable.assign(value)
@@ -202,7 +208,8 @@ def make_feed(training: Training, reader: SplitReader) -> TrainingFeed:
     """This rank's rows, from the position that training is at to its end."""
     recipe, resumed, world = training.recipe, training.resumed, training.world
     start = Position(resumed.epoch, resumed.step) if resumed else Position()
-    return TrainingFeed(reader, training.plan, recipe.feed, world.rank, world.size, start, recipe.train.epochs)
+    gives_back = recipe.task == "autoencoder"
+    return TrainingFeed(reader, training.plan, recipe.feed, world.rank, world.size, start, recipe.train.epochs, gives_back=gives_back)
 
 
 def make_callbacks(
@@ -276,8 +283,7 @@ def fit(training: Training, feed: TrainingFeed, callbacks: OneTraining) -> None:
 def save_model(training: Training, output: Path) -> None:
     """The model alone, as Keras writes it: rebuilt in float32, so that neither our optimizer nor its state is in the file."""
     keras.mixed_precision.set_global_policy(POLICIES["float32"])
-    clean = build_model(training.recipe, training.facts)
-    clean.set_weights(training.model.get_weights())
+    clean = what_is_saved(build_model(training.recipe, training.facts), training.model)
     clean.save(output / "model.keras")
     digest = hashlib.sha256()
     for weight in clean.get_weights():

@@ -119,8 +119,9 @@ CASES = {
     ),
     "autoencoder of rows": Case("autoencoder", {"num_features": 6}, table, {"latent": 3, "width": 16, "depth": 1}, "reconstruction"),
     "autoencoder of images": Case("autoencoder", SEEN, image, {"latent": 4, "filters": 4}, "reconstruction", learning_rate=0.4),
+    "autoencoder of pixels": Case("autoencoder", SEEN, image, {"latent": 4, "filters": 4, "bounded": True}, "pixel shares", 1.0),
     "vae of rows": Case("vae", {"num_features": 6}, table, {"latent": 2, "width": 16, "depth": 1}, "variational", 0.05, is_random=True),
     "vae of images": Case("vae", SEEN, image, {"latent": 2, "filters": 4}, "variational", 0.005, is_random=True),
-    "dcgan": Case("dcgan", IMAGE, image, {"latent": 4, "filters": 4}, "adversarial", 0.02, is_random=True),
-    "wgan_gp": Case("wgan_gp", IMAGE, image, {"latent": 4, "filters": 4}, "wasserstein", 0.001, is_random=True),
+    "dcgan": Case("dcgan", IMAGE, image, {"latent": 4, "filters": 4}, "adversarial", 0.02),
+    "wgan_gp": Case("wgan_gp", IMAGE, image, {"latent": 4, "filters": 4}, "wasserstein", 0.001),
 }  # fmt: skip

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from pipeline.schema import Prepared
 from pipeline.sections.objective import Loss, Optimizer
 from pipeline.sections.training import Train
-from pipeline.train.adversarial import Adversarial, Reconstructing
+from pipeline.train.adversarial import Adversarial
 from pipeline.train.build import vary_random_numbers
 from pipeline.train.horovod import World, all_reduce_gradients, detect_world
 from pipeline.train.losses import make_loss
 from pipeline.train.normalisation import synchronise
 from pipeline.train.objective import make_optimizer
+from pipeline.train.reconstruction import Reconstructing
 from tests.models import precision
 from tests.models.cases import CASES, NUM_ROWS, Case
 
@@ -49,7 +50,7 @@ def train(case: Case, world: World, path: Path | None) -> dict[str, Any]:
     rows, labels = case.make_rows()
     model = case.build()
     cut = round(NUM_ROWS * FIRST_SHARE)
-    mine = slice(None) if world.size == 1 else slice(0, cut) if world.rank == 0 else slice(cut, None)
+    mine = slice(0, NUM_ROWS) if world.size == 1 else slice(0, cut) if world.rank == 0 else slice(cut, NUM_ROWS)
     share = len(labels[mine]) / NUM_ROWS
     synchronise(model, world, share)
     settings = Train(optimizer=Optimizer(name="sgd", learning_rate=case.learning_rate, momentum=0.5, clip_norm=5.0))
@@ -57,15 +58,16 @@ def train(case: Case, world: World, path: Path | None) -> dict[str, Any]:
     def make() -> keras.Optimizer:
         return all_reduce_gradients(make_optimizer(settings, STEPS), world, share)
 
-    trainer = compiled(model, case, make)
+    trainer = compiled(model, case, make, range(mine.start, mine.stop))
     vary_random_numbers(trainer, world)
     world.share_variables(model.weights)
     initial = [weight.numpy() for weight in model.weights]
     losses = []
     for _ in range(STEPS):
         trainer.reset_metrics()
-        losses.append(trainer.train_on_batch(rows[mine], labels[mine], return_dict=True))
-    shared = world.sum([np.asarray([watched(loss) * share for loss in losses])])[0]
+        targets = rows if case.loss in ("reconstruction", "variational", "pixel shares") else labels
+        losses.append(trainer.train_on_batch(rows[mine], targets[mine], return_dict=True))
+    shared = world.sum([np.asarray([watched(loss, case) * share for loss in losses])])[0]
     result: dict[str, Any] = {"before": float(shared[0]), "after": float(shared[-1])}
     result |= {"weights": [weight.numpy().tolist() for weight in model.weights]}
     result |= {"moved": float(max(np.abs(weight.numpy() - first).max() for weight, first in zip(model.weights, initial, strict=True)))}
@@ -78,14 +80,15 @@ def train(case: Case, world: World, path: Path | None) -> dict[str, Any]:
     return result
 
 
-def compiled(model: keras.Model, case: Case, make: Callable[[], keras.Optimizer]) -> keras.Model:
+def compiled(model: keras.Model, case: Case, make: Callable[[], keras.Optimizer], places: range) -> keras.Model:
     """What is trained: the model, or what trains a model without labels."""
     if case.loss in ("adversarial", "wasserstein"):
-        pair = Adversarial(model, objective=case.loss, critic_steps=2)
+        pair = Adversarial(model, objective=case.loss, rows=places, num_rows=NUM_ROWS, critic_steps=2)
         pair.compile(make(), make(), jit_compile=False)
         return pair
-    if case.loss in ("reconstruction", "variational"):
-        trainer = Reconstructing(model, scale=case.facts.get("pixel_std"))
+    if case.loss in ("reconstruction", "variational", "pixel shares"):
+        loss = "binary_cross_entropy" if case.loss == "pixel shares" else "mse"
+        trainer = Reconstructing(model, scale=case.facts.get("pixel_std"), loss=loss)
         trainer.compile(make(), jit_compile=False)
         trainer.optimizer.build(model.trainable_variables)
         return trainer
@@ -94,9 +97,10 @@ def compiled(model: keras.Model, case: Case, make: Callable[[], keras.Optimizer]
     return model
 
 
-def watched(losses: dict[str, Any]) -> float:
-    """The loss of a rank's rows; of a pair, the critic's."""
-    return float(losses.get("critic_loss", losses["loss"]))
+def watched(losses: dict[str, Any], case: Case) -> float:
+    """The loss of a rank's rows; of a pair, the critic's; of pixel shares their error, since cross-entropy ends at their entropy."""
+    name = {"adversarial": "critic_loss", "wasserstein": "critic_loss", "pixel shares": "mae"}.get(case.loss, "loss")
+    return float(losses[name])
 
 
 def as_arrays(inputs: Any) -> dict[str, NDArray[Any]]:
