@@ -350,7 +350,10 @@ class TransferFacts(Record):
 
 
 class Trained(Record):
-    """`facts` of a train manifest. The model is `model.keras`, compiled with nothing; out come logits, or the scaled label."""
+    """`facts` of a train manifest. The model is `model.keras`, compiled with nothing; out come logits, the scaled label, or rows again.
+
+    Of a gan it is the generator: noise in, images out.
+    """
 
     model: str = "model.keras"
     num_parameters: int

@@ -60,13 +60,13 @@ def test_tumours_unlike_benign_ones_are_found_by_an_autoencoder_that_saw_benign_
 def test_digits_made_of_noise_are_near_real_ones_and_no_copies(tmp_path):
     done = pipeline("run", PROJECT / "conf" / "digits_gan.yaml", root=tmp_path)
     assert done.code == 0, done.out + done.err
-    evaluated, files = stage(tmp_path, "digits-gan", "evaluate")
+    evaluated, files = stage(tmp_path, "digits_gan", "evaluate")
     facts = evaluated["facts"]
     assert set(facts["metrics"]) == {"frechet_distance", "kernel_distance", "coverage", "novelty"}
     assert facts["metrics"]["novelty"]["value"] > 0.5 and facts["metrics"]["frechet_distance"]["value"] < 0.5
     made = pq.read_table(files / "generated.parquet")
     assert made.num_rows == facts["rows"]
-    _, trained = stage(tmp_path, "digits-gan", "train")
+    _, trained = stage(tmp_path, "digits_gan", "train")
     noise = np.random.default_rng(0).normal(size=(made.num_rows, 16)).astype(np.float32)
     again = np.clip(np.rint(with_keras_alone(trained / "model.keras", noise, tmp_path)), 0, 255)
     stored = np.stack([np.frombuffer(image, np.uint8) for image in made["image"].to_pylist()]).reshape(again.shape)
