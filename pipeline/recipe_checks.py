@@ -18,7 +18,7 @@ from pipeline.recipe_checks_text import find_text_problems
 from pipeline.recipe_checks_transfer import find_transfer_problems
 from pipeline.recipe_checks_unlabelled import find_unlabelled_problems
 from pipeline.recipe_file import Location
-from pipeline.schema import LABEL, METRICS, OF_ANOMALIES, SAMPLE_ID, UNLABELLED, WEIGHT
+from pipeline.schema import LABEL, METRICS, OF_ANOMALIES, OF_INTERACTIONS, SAMPLE_ID, UNLABELLED, WEIGHT
 from pipeline.sections.augment import OPERATIONS_OF
 from pipeline.sections.data import CONTENT_KINDS, SCHEMES
 from pipeline.sections.objective import LOSSES, TRAIN_METRICS
@@ -250,7 +250,7 @@ def _task_problems(recipe: Recipe) -> list[Problem]:
     """Losses and metrics of the other task."""
     gate, stopping = recipe.register_.gate, recipe.train.early_stopping
     metrics = [*METRICS[recipe.task], *(["skill"] if recipe.windows else [])]  # naive forecasts are of windows
-    metrics += OF_ANOMALIES if recipe.anomalies else ()
+    metrics += OF_ANOMALIES if recipe.anomalies else OF_INTERACTIONS if recipe.interactions else ()
     used: list[tuple[Location, str | None, Sequence[str]]] = [
         (("train", "loss"), recipe.train.loss.name if recipe.train.loss else None, LOSSES[recipe.task])
     ]

@@ -457,6 +457,7 @@ METRICS: dict[Task, tuple[str, ...]] = {
     "gan": ("frechet_distance", "kernel_distance", "coverage", "novelty"),
 }
 OF_ANOMALIES = ("auc", "average_precision")
+OF_INTERACTIONS = ("hit_rate", "ndcg")  # of a classification of pairs, by the rank of what was taken
 LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse", "median_absolute_error", "mse", "frechet_distance", "kernel_distance"})
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import console, stage
 from pipeline.attempt import Attempt, Found
 from pipeline.lineage import check_made_from
-from pipeline.schema import UNLABELLED, Evaluated, Trained, prepared
+from pipeline.schema import UNLABELLED, Evaluated, Interval, Trained, prepared
 from pipeline.stage import Outcome, Request, Work
 
 if TYPE_CHECKING:  # a result that is found again needs none of it
@@ -67,8 +68,30 @@ def judge_classifier(evidence: Evidence, labels: Labels, logits: Outputs, predic
     probabilities = classification.softmax(logits)
     majority = classification.majority_class(facts.splits["train"].label_counts, facts.classes)
     result = classification.measure(labels, probabilities, facts.classes, majority=majority, confidence=options.confidence)
+    if facts.interactions:
+        result = with_ranks(result, evidence, labels, logits)
     rows.write_class_predictions(predictions, evidence.names, labels, probabilities, facts.classes)
     return result, report_classification.render(evidence, result, labels, probabilities)
+
+
+def with_ranks(result: Evaluated, evidence: Evidence, labels: Labels, logits: Outputs) -> Evaluated:
+    """Also how high positives are among their candidates; beside it, how high were the items that most train rows have put first."""
+    from pipeline.evaluate import ranking, rows
+
+    facts, options = evidence.facts, evidence.recipe.evaluate
+    candidates = facts.interactions.candidates if facts.interactions else 0
+    item = rows.unpack(rows.read_columns(evidence.data, "test", [facts.tensor.name]).column(0), facts.tensor.dtype, facts.tensor.shape)[
+        :, 1
+    ]
+    popularity = -item.astype(float)  # ids go by falling number of train rows
+    popularity[item == 0] = -math.inf  # the unknown one
+
+    def measured(scores: Outputs) -> dict[str, Interval]:
+        return ranking.measure(scores, labels, candidates, top=options.top, confidence=options.confidence)
+
+    constant = {**result.baseline.metrics, **{name: found.value for name, found in measured(popularity).items()}}
+    baseline = result.baseline.model_copy(update={"metrics": constant})
+    return result.model_copy(update={"metrics": {**result.metrics, **measured(logits[:, 1] - logits[:, 0])}, "baseline": baseline})
 
 
 def judge_regressor(evidence: Evidence, labels: Labels, outputs: Outputs, predictions: Path) -> tuple[Evaluated, str]:

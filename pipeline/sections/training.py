@@ -86,6 +86,7 @@ class Evaluate(Section):
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of the intervals
     batch: PositiveInt = 1024
+    top: PositiveInt = 10  # of interactions: places of a positive among its candidates that count in hit_rate and ndcg
     threshold_quantile: Annotated[float, Field(gt=0, lt=1)] = (
         0.99  # of an autoencoder: rows with a larger error than so many validation rows
     )
@@ -117,6 +118,8 @@ class VersusChampion(Section):
         "kernel_distance",
         "coverage",
         "novelty",
+        "hit_rate",
+        "ndcg",
     ] = "accuracy"
     max_drop: NonNegativeFloat = 0.005  # in the metric's unit
 
@@ -139,6 +142,8 @@ class Gate(Section):
     kernel_distance: Limit | None = None
     coverage: Limit | None = None
     novelty: Limit | None = None
+    hit_rate: Limit | None = None  # this and the next of interactions, of the first evaluate.top places
+    ndcg: Limit | None = None
     versus_champion: VersusChampion | None = None
 
     @property

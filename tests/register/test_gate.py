@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.register.gate import decide, explain_rejection, passes
-from pipeline.schema import METRICS, OF_ANOMALIES, Baseline, Evaluated, Interval
+from pipeline.schema import METRICS, OF_ANOMALIES, OF_INTERACTIONS, Baseline, Evaluated, Interval
 from pipeline.sections.training import Gate, Limit, VersusChampion
 
 shares = st.floats(0, 1)
@@ -91,7 +91,7 @@ def test_a_champion_of_another_task_holds_nothing():
 
 
 def test_a_gate_can_bound_and_compare_every_metric_that_is_evaluated():
-    every = {name for names in METRICS.values() for name in names} | {"skill", *OF_ANOMALIES}  # of forecasts, and where anomalies are known
+    every = {name for names in METRICS.values() for name in names} | {"skill", *OF_ANOMALIES, *OF_INTERACTIONS}  # of some recipes
     assert set(Gate.model_fields) - {"versus_champion"} == every
     assert set(get_args(VersusChampion.model_fields["metric"].annotation)) == every
 
