@@ -13,7 +13,7 @@ from pipeline.evaluate import generation, reconstruction, report_autoencoder, re
 from pipeline.evaluate import unlabelled_inference as inference
 from pipeline.evaluate.report import Evidence
 from pipeline.manifest import Manifest
-from pipeline.schema import Evaluated, Prepared, prepared
+from pipeline.schema import SAMPLE_ID, Evaluated, Prepared, prepared
 from pipeline.stage import Request, Work
 
 if TYPE_CHECKING:
@@ -30,15 +30,14 @@ def judge_autoencoder(request: Request, data: Found, trained: Manifest, model: k
     options, total = recipe.evaluate, facts.splits["validation"].rows + facts.splits["test"].rows
     with request.console.meter("evaluate", total) as meter:
         before = inference.reconstruct_split(data, "validation", model, options.batch, meter)
-        done = len(before.labels)
-        found = inference.reconstruct_split(data, "test", model, options.batch, lambda n: meter(done + n), before.mean)
+        found = inference.reconstruct_split(data, "test", model, options.batch, meter, before.mean, done=len(before.labels))
     is_anomaly = known_anomalies(found.labels, facts, recipe.anomalies.values if recipe.anomalies else ())
     of_mean = found.of_mean or found.errors
     result = reconstruction.measure(
         found.errors, of_mean, before.errors.squared, is_anomaly, quantile=options.threshold_quantile, confidence=options.confidence
     )
     by_label = reconstruction.errors_by_label(found.errors.squared, found.labels, facts.classes) if facts.classes else ()
-    by_feature = reconstruction.errors_by_feature(found.errors, of_mean, facts.features)
+    by_feature = reconstruction.errors_by_feature(found.errors, of_mean, facts.features) if facts.features else ()
     result = result.model_copy(update={"labels": by_label, "features": by_feature})
     evidence = Evidence(recipe, data, trained, rows.sample_ids(data, "test", found.labels))
     rows.write_reconstructions(files / rows.PREDICTIONS, evidence.names, found, facts.classes, is_anomaly, result)
@@ -66,7 +65,7 @@ def judge_generator(request: Request, data: Found, trained: Manifest, model: ker
     copies = train[np.random.default_rng(0).permutation(len(train))[: len(real)]]
     result = generation.measure(real, made, train, copies, nearest, nearest_real, confidence=recipe.evaluate.confidence)
     nearest = generation.Neighbours(places[nearest.index], nearest.distance)
-    evidence = Evidence(recipe, data, trained, rows.read_columns(data, "test", [rows.SAMPLE_ID]).column(0))
+    evidence = Evidence(recipe, data, trained, rows.read_columns(data, "test", [SAMPLE_ID]).column(0))
     rows.write_generated(files / rows.GENERATED, images, data, nearest, float(np.median(nearest_real.distance)))
     page = report_gan.render(evidence, result, images, nearest, nearest_real)
     return finish(result, page, files, rows.GENERATED)

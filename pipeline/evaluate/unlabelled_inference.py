@@ -33,7 +33,7 @@ class Reconstructed:
 
 
 def reconstruct_split(
-    found: Found, split: SplitName, model: keras.Model, batch: int, meter: Meter, mean: Floats | None = None
+    found: Found, split: SplitName, model: keras.Model, batch: int, meter: Meter, mean: Floats | None = None, *, done: int = 0
 ) -> Reconstructed:
     """Every row once, in the files' order.
 
@@ -43,13 +43,14 @@ def reconstruct_split(
         model: (B, *shape) -> the same shape, or a dict with `reconstruction`.
         batch: rows at a time.
         meter: shows rows done.
+        done: rows of other splits that the meter has shown.
         mean: (F,) scaled; also measure the errors of giving it back for every row.
 
     Raises:
         DataError: another number of rows than the manifest says, or a reconstruction of another shape or that is not finite.
     """
     scale = prepared(found.manifest).tensor.std
-    errors, of_mean, labels, total, done = Running(), Running(), [], 0.0, 0
+    errors, of_mean, labels, total, num_rows = Running(), Running(), [], np.zeros(1), 0
     for rows, label, again in reconstructions(found, split, model, batch):
         true = scaled(rows, scale)
         errors.add(true - scaled(again, scale))
@@ -57,10 +58,10 @@ def reconstruct_split(
             of_mean.add(true - mean)
         total = total + true.sum(axis=0)
         labels.append(label)
-        done += len(label)
-        meter(done)
-    check_num_rows(done, found, split)
-    return Reconstructed(np.concatenate(labels), errors.errors(), total / done, None if mean is None else of_mean.errors())
+        num_rows += len(label)
+        meter(done + num_rows)
+    check_num_rows(num_rows, found, split)
+    return Reconstructed(np.concatenate(labels), errors.errors(), total / num_rows, None if mean is None else of_mean.errors())
 
 
 def reconstructions(found: Found, split: SplitName, model: keras.Model, batch: int) -> Iterator[tuple[Floats, NDArray[np.int64], Floats]]:

@@ -6,6 +6,7 @@ import gzip
 import importlib
 import json
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from pipeline.prepare.layout import FilePlan, plan_files
 from pipeline.prepare.secrets import identity
 from pipeline.prepare.sketch import to_json
 from pipeline.prepare.source import RawFiles, list_files, list_remote
-from pipeline.schema import SPLITS, UNLABELLED, OriginFacts, Prepared, ProtectionFacts
+from pipeline.schema import SPLITS, UNLABELLED, OriginFacts, Prepared, ProtectionFacts, SplitName
 from pipeline.stage import Outcome, Request, Work, run_stage
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ def check(recipe: Recipe, source: RawFiles, rows: DataFrame, tally: Tally) -> tu
     check_sizes({name: tally.kept(name) for name in SPLITS})
     kept = rows_out(recipe, tally)
     check_columns(recipe, rows, tally.nulls, kept, tally.sketches)
-    counts = {name: tally.labels.get(name, {}) for name in SPLITS}
+    counts: dict[SplitName, Mapping[str, int]] = {name: tally.labels.get(name, {}) for name in SPLITS}
     if recipe.task == "classification":
         return check_labels(counts, recipe.label)
     return labels_seen(counts) if recipe.task in UNLABELLED else ()
