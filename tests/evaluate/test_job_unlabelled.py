@@ -91,13 +91,6 @@ def test_the_gate_takes_errors_and_areas_and_the_version_knows_its_threshold(tab
     assert float(client.get_model_version("odd", "1").tags["anomaly_threshold"]) == result.threshold.value
 
 
-def test_an_error_above_its_bound_is_rejected(tmp_path):
-    gate = {"register": {"name": "odd", "gate": {"mse": {"max": 0.5}}}}
-    request, _, _ = evaluated(tmp_path, {**TABLE, **gate}, moves_the_first_feature())
-    with pytest.raises(GateRejected, match="expected mse <= 0.5, received"):
-        register.run(request)
-
-
 def test_images_are_measured_in_standard_deviations_and_shown_in_pairs(tmp_path):
     inputs = keras.Input((8, 8, 1), dtype="uint8", name="image")
     brighter = keras.Model(inputs, keras.layers.Rescaling(1.0, 12.0)(inputs))
@@ -117,7 +110,7 @@ def test_a_reconstruction_of_another_shape_is_refused(tmp_path):
 
 
 def test_a_generator_of_grey_images_is_far_from_the_real_ones_and_copies_none(tmp_path):
-    request, outcome, result = evaluated(tmp_path, IMAGES, grey())
+    _, outcome, result = evaluated(tmp_path, IMAGES, grey())
     assert (result.rows, tuple(result.metrics)) == (60, METRICS["gan"])
     assert result.metrics["coverage"].value < 0.5 and result.metrics["novelty"].value > 0.3
     assert result.metrics["frechet_distance"].value > 2 * result.baseline.metrics["frechet_distance"]
@@ -126,7 +119,6 @@ def test_a_generator_of_grey_images_is_far_from_the_real_ones_and_copies_none(tm
     assert found.num_rows == 60 and len(found["image"][0].as_py()) == 64 and found["nearest_train"][0].as_py().startswith("train-")
     page = (outcome.found.files / "report.html").read_text()
     assert page.count('alt="generated"') == 48 + 12 and page.count('alt="real"') == 48 and "jackknife" in page
-    assert register.run(request).manifest.facts["version"] == 1
 
 
 def test_a_generator_that_repeats_a_train_image_is_found_out(tmp_path):

@@ -16,6 +16,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.schema import Trained
 from pipeline.train import job as train
+from pipeline.train.unlabelled import check_gives_back, check_is_a_pair
 from tests.conftest import PROJECT
 from tests.evaluate.finished_unlabelled import IMAGES, PICTURES, TABLE, finish_prepare, make_request
 
@@ -93,12 +94,11 @@ def test_a_killed_gan_goes_on_with_both_optimizers_to_the_same_generator(tmp_pat
     assert resumed.weight_digest == undisturbed.weight_digest
 
 
-def test_a_model_that_is_not_of_its_task_is_refused_by_every_rank_with_what_was_expected(tmp_path):
-    (tmp_path / "mine.py").write_text(
-        "import keras\n\n\ndef build(num_features: int) -> keras.Model:\n"
-        "    row = keras.Input((num_features,))\n    return keras.Model(row, keras.layers.Dense(2)(row))\n"
-    )
-    request = make_request(tmp_path, {**TABLE, "model": {"name": "mine:build"}})
-    finish_prepare(request)
-    with pytest.raises(ConfigError, match=r"takes \(4,\) and gives \(2,\)"):
-        train.run(request)
+def test_a_model_that_is_not_of_its_task_is_refused_with_what_was_expected():
+    row = keras.Input((4,))
+    with pytest.raises(ConfigError, match=r"model mine takes \(4,\) and gives \(2,\)"):
+        check_gives_back(keras.Model(row, keras.layers.Dense(2)(row)), "mine")
+    with pytest.raises(ConfigError, match="ends with sigmoid"):
+        check_gives_back(keras.Model(row, keras.layers.Dense(4, activation="sigmoid")(row)), "mine")
+    with pytest.raises(ConfigError, match="model mine has no critic and no generator"):
+        check_is_a_pair(keras.Model(row, keras.layers.Dense(4)(row)), "mine")
