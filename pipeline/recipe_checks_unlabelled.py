@@ -50,6 +50,8 @@ def _training_problems(recipe: Recipe) -> list[Problem]:
     problems: list[Problem] = []
     if recipe.train.privacy is not None:
         problems.append((("train", "privacy"), f"private training is for tasks with a label; received task: {recipe.task}"))
+    if recipe.transfer is not None:
+        problems.append((("transfer",), f"transfer starts from a model that answers about a label; received task: {recipe.task}"))
     if recipe.feed.augment.mixup is not None:
         problems.append((("feed", "augment", "mixup"), f"mixup mixes labels; it does not go with task: {recipe.task}"))
     return problems

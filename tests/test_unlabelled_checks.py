@@ -56,6 +56,7 @@ def load(tmp_path, document: dict[str, Any]) -> config.Recipe:
         ),
         (TABLE, {"columns": CODES, "encode": {"kind": "ordinal"}}, "expected one_hot or hash for task: autoencoder"),
         (TABLE, {"feed": {"augment": {"mixup": 0.2}}}, "mixup mixes labels"),
+        (TABLE, {"transfer": {"source": "odd@champion"}}, "transfer starts from a model that answers about a label"),
         (TABLE, {"train": {"critic_optimizer": {"name": "adam"}}}, "only task: gan has a critic"),
         (PICTURES, {"anomalies": {"values": ["1"]}}, "received task: autoencoder without a label"),
         (PICTURES, {"split": {"by": "stratified"}}, "by: stratified without a label needs a column"),
