@@ -42,8 +42,9 @@ def test_a_table_without_a_label_is_prepared_with_zeros_in_its_place(prepare, tm
 
 def test_known_anomalies_are_in_test_alone_and_nothing_is_fitted_on_them(prepare, tmp_path):
     far = [line.replace(line.partition(",")[0], "9999") if line.endswith("odd") else line for line in LINES]
-    source = write_csv(tmp_path / "raw.csv", [f"{line},{number}" for number, line in enumerate(far)], header="x,kind,id")
-    document = {**KNOWN, "columns": {**KNOWN["columns"], "id": {"kind": "category", "role": "key"}}}
+    source = write_csv(tmp_path / "raw.csv", [f"{line},{number},{number}" for number, line in enumerate(far)], header="x,kind,z,id")
+    document = {**KNOWN, "columns": {**KNOWN["columns"], "z": {"kind": "number"}, "id": {"kind": "category", "role": "key"}}}
+    document["clean"] = {"rules": [{"clip": {"column": "x", "quantiles": [0.0, 1.0]}}]}  # fitted by a scan of its own, of few columns
     outcome = prepare(load(tmp_path, document, {"format": "csv", "path": str(source)}))
     facts = prepared(outcome.manifest)
     assert (facts.label, facts.classes) == ("kind", ("normal", "odd"))
@@ -54,6 +55,7 @@ def test_known_anomalies_are_in_test_alone_and_nothing_is_fitted_on_them(prepare
     quarantined = rows(outcome, "quarantine")
     assert set(quarantined["reason"].to_pylist()) == {"kind: odd is of anomalies.values"}
     assert facts.scalers[0].offset < 20  # 9999 is in no mean
+    assert features(rows(outcome, "data/test"))[:, 0].max() < 5  # nor is it a bound of the clip
     assert (outcome.found.files / facts.report).read_text().count("kept for evaluation: index of 2 values") == 1
 
 
