@@ -44,7 +44,9 @@ def test_known_anomalies_are_in_test_alone_and_nothing_is_fitted_on_them(prepare
     far = [line.replace(line.partition(",")[0], "9999") if line.endswith("odd") else line for line in LINES]
     source = write_csv(tmp_path / "raw.csv", [f"{line},{number},{number}" for number, line in enumerate(far)], header="x,kind,z,id")
     document = {**KNOWN, "columns": {**KNOWN["columns"], "z": {"kind": "number"}, "id": {"kind": "category", "role": "key"}}}
-    document["clean"] = {"rules": [{"clip": {"column": "x", "quantiles": [0.0, 1.0]}}]}  # fitted by a scan of its own, of few columns
+    document["clean"] = {
+        "rules": [{"clip_outliers": {"columns": ["x"], "by": "quantiles", "quantiles": [0.0, 1.0]}}]
+    }  # fitted by a scan of its own, of few columns
     outcome = prepare(load(tmp_path, document, {"format": "csv", "path": str(source)}))
     facts = prepared(outcome.manifest)
     assert (facts.label, facts.classes) == ("kind", ("normal", "odd"))
