@@ -103,6 +103,8 @@ class TrainingFeed:
         if self._has_ids:
             calls = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True} if self.augment else {}
             dataset = dataset.map(self._augmented(epoch), **calls)
+        elif self.gives_back:
+            dataset = dataset.map(lambda tensor, label, weight: (tensor, tensor, weight))
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(self.plan.num_steps - first_step))
         if self._has_ids or self.reader.tensor.encoding:  # batches are made, which a thread can do ahead; else they are only pointed at
             return self.clock.around(dataset.prefetch(self.budget.prefetched_steps))
