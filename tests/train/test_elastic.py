@@ -60,8 +60,10 @@ def sizes(events: list[dict[str, Any]]) -> list[int]:
     return [event["size"] for event in events if event.get("begins") is not None and event["rank"] == 0]
 
 
-# The last of three is killed, once; the first waits for that, so that it is not done before.
-KILL_ONE = """rank == 2 and count == 5 and not once.exists() and (once.touch() or os.kill(os.getpid(), signal.SIGKILL))
+# The last of three is killed, once, when the first has begun; the first waits for that, so that it is not done before.
+KILL_ONE = """while rank == 2 and not saved.exists():
+        time.sleep(0.05)
+    rank == 2 and count == 5 and not once.exists() and (once.touch() or os.kill(os.getpid(), signal.SIGKILL))
     while size == 3 and count == 5 and not once.exists():
         time.sleep(0.05)"""
 
