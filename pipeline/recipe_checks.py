@@ -119,6 +119,8 @@ def _augment_problems(recipe: Recipe) -> list[Problem]:
     if recipe.augment.balance is not None and (recipe.task != "classification" or recipe.windows is not None):
         return [(("augment", "balance"), "balance is between the classes of a classification; this recipe has none")]
     kind = recipe.columns[recipe.content].kind if recipe.content else "window" if recipe.windows else "table"
+    if recipe.augment.mixup and recipe.task not in ("classification", "regression"):
+        return [(("augment", "operations"), f"mixup mixes labels; task: {recipe.task} has none. Leave it out")]
     codes = [name for name, encoding in recipe.encode.items() if encoding.method in ("ordinal", "vocabulary")]
     if recipe.augment.mixup and kind == "table" and codes:
         text = f"mixup of a code is the code of something else: encode {', '.join(codes)} as one_hot, hash or target, or leave mixup out"

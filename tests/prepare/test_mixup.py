@@ -116,3 +116,6 @@ def test_mixup_is_refused_where_it_means_nothing(table_recipe, tmp_path: Path):
     columns = {"x": {"kind": "number"}, "town": {"kind": "category"}, "label": {"kind": "category", "role": "label"}}
     with pytest.raises(ConfigError, match="encode town as one_hot, hash or target, or leave mixup out"):
         table_recipe(path, columns=columns, encode={"town": "vocabulary"}, augment={"copies": 1, "operations": [{"mixup": {"alpha": 0.2}}]})
+    unlabelled = {"columns": {"x": {"kind": "number"}}, "model": {"name": "autoencoder"}, "register": {"name": "table"}}
+    with pytest.raises(ConfigError, match="mixup mixes labels; task: autoencoder has none"):
+        table_recipe(path, task="autoencoder", augment={"copies": 1, "operations": [{"mixup": {"alpha": 0.2}}]}, **unlabelled)
