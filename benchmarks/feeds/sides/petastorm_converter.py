@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def convert(columns: Path, out: Path, cores: int) -> Any:
-    """The converter of the rows, its files written; Spark is stopped then."""
+    """The converter of the rows. It writes its files in the background, so Spark stays, idle once they are there."""
     from pyspark.sql import SparkSession
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -47,10 +47,7 @@ def convert(columns: Path, out: Path, cores: int) -> Any:
         .config(SparkDatasetConverter.PARENT_CACHE_DIR_URL_CONF, out.absolute().as_uri())
         .getOrCreate()
     )
-    try:
-        return make_spark_converter(spark.read.parquet(str(columns)))
-    finally:
-        spark.stop()
+    return make_spark_converter(spark.read.parquet(str(columns)))
 
 
 def close(contexts: list[Any]) -> None:
