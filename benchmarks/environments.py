@@ -1,4 +1,7 @@
-"""The interpreter of each side: .venv for ours, .venv-bench/<peer> for a peer, made by uv from peers/<peer>.txt when it is first needed."""
+"""The interpreter of each side: .venv for ours, .venv-bench/<peer> for a peer, made from peers/<peer>.txt when it is first needed.
+
+uv makes it, or pip where the file's first line begins with `# with pip`. The files are complete: nothing else is installed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def interpreter(name: str, say: Callable[[str], None]) -> Path:
 
     Raises:
         FileNotFoundError: there are no requirements of that name.
-        subprocess.CalledProcessError: uv could not install them; it has said why.
+        subprocess.CalledProcessError: they could not be installed; uv or pip has said why.
     """
     if name == WORK_ENVIRONMENT:
         return ROOT / ".venv" / "bin" / "python"
@@ -38,5 +41,10 @@ def make(home: Path, requirements: Path) -> None:
     program = str(uv) if uv.exists() else shutil.which("uv") or str(uv)
     ours = str(ROOT / ".venv" / "bin" / "python")  # one Python version for all sides
     subprocess.run([program, "venv", "--quiet", "--clear", "--python", ours, str(home)], check=True)
-    install = [program, "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), "--require-hashes", "-r", str(requirements)]
+    options = ["install", "--quiet", "--no-deps", "--require-hashes", "-r", str(requirements)]
+    target = str(home / "bin" / "python")
+    if requirements.read_text().startswith("# with pip"):
+        install = [ours, "-m", "pip", "--python", target, *options]
+    else:
+        install = [program, "pip", *options, "--python", target]
     subprocess.run(install, check=True)

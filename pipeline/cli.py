@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.evaluate import job as evaluate_job
 from pipeline.feed import job as feed_job
 from pipeline.paths import STAGES, Run, Stage
 from pipeline.prepare import job as prepare_job
+from pipeline.progress import process_age_s
 from pipeline.register import job as register_job
 from pipeline.stage import Outcome, Request
 from pipeline.summary import describe_outcome, print_stage, print_summary
@@ -165,7 +167,9 @@ def one_stage(
     """`more`: what a stage's Request may have besides."""
     console = Console(2 if as_json else 1)
     checked, this_run = open_run(recipe, root, date, overrides, data)
-    outcome = JOBS[stage](Request(checked, this_run, console, force, registered=register_job.trained_folder, **more))
+    began = time.monotonic() - process_age_s()
+    request = Request(checked, this_run, console, force, registered=register_job.trained_folder, began=began, **more)
+    outcome = JOBS[stage](request)
     print_stage(console, stage, outcome)
     if as_json:
         print(json.dumps(as_record(stage, this_run, outcome)), flush=True)

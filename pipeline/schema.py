@@ -369,6 +369,7 @@ class Trained(Record):
     privacy: PrivacyFacts | None = None
     transfer: TransferFacts | None = None
     report: str | None = None  # report.html; none in results of before there was one
+    start: dict[str, float] = {}  # what was reached on the way to the first step -> seconds since the command, or the stage, began
 
 
 class Interval(Record):

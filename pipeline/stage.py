@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -38,6 +39,7 @@ class Request:
     resume_from: str | None = None  # id of another run of the recipe, whose unfinished training is gone on from
     allow_changed: bool = False  # go on from checkpoints that another configuration or other data has made
     registered: Callable[[Run, str], Path] | None = None  # train folder of name@alias or name/version; the registry is another stage's
+    began: float = field(default_factory=time.monotonic)  # when what the person waits for began, by time.monotonic
     watch: Callable[[dict[str, Any]], None] | None = None  # hears every event of a training's ranks; what it raises ends them
 
 

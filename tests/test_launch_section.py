@@ -52,3 +52,9 @@ def test_contradictions_are_refused(overrides, message):
 def test_what_ssh_could_take_for_something_else_is_no_host(hosts):
     with pytest.raises(ValidationError):
         Launch.model_validate_json(json.dumps({"hosts": hosts, "interfaces": ["eth0"]}))
+
+
+def test_pinned_ranks_are_no_part_of_what_is_asked_for_and_none_of_sparks():
+    assert config.load(IRIS).digest == config.load(IRIS, ["launch.pin=true"]).digest
+    with pytest.raises(ValidationError, match="executors share cores"):
+        Launch(spark=True, pin=True, interfaces=("eth0",))

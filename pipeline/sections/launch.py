@@ -30,6 +30,7 @@ class Launch(Section):
     interfaces: tuple[Interface, ...] = ()  # of the network between hosts; every machine binds the first of these that it has
     ssh_config: str | None = None  # a file for `ssh -F`: user, port, key, known hosts; without it, the user's own
     elastic: Elastic | None = None
+    pin: bool = False  # keep every rank on cores of its own; for a machine that has nothing else to do
     autotune: bool = False  # let Horovod look for its fusion size and cycle time while it trains
 
     @property
@@ -49,6 +50,8 @@ class Launch(Section):
             raise ValueError(f"launch.hosts={self.hosts}: other hosts cannot reach localhost; write this machine's name on their network")
         if (self.spark or set(names) - {"localhost"}) and not self.interfaces:
             raise ValueError("ranks on other machines need launch.interfaces: the network between them by name, such as [eth0]")
+        if self.spark and self.pin:
+            raise ValueError("launch.pin goes with ranks here or over hosts; in Spark, executors share cores as the cluster says")
         if self.spark and self.elastic is not None:
             raise ValueError("launch.elastic goes with ranks here or over hosts; in Spark, a job that fails is submitted again")
         return self

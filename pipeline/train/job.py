@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -98,6 +99,7 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Callable[[
     ).write(spec)
     with request.console.meter("train", settings.epochs * plan.num_steps) as meter, news(request, prepared, folder, attempt) as hear:
         meter(0, f"starting {settings.ranks} ranks of {plan.num_steps} steps an epoch")
+        launched_at = time.monotonic()
         run_ranks = launch_elastic if request.recipe.launch.elastic is not None else launch
         seen = run_ranks(
             ["-m", "pipeline.train.rank", str(spec.resolve())],
@@ -107,7 +109,8 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Callable[[
             on_event=partial(show, request, meter, hear),
             settings=request.recipe.launch,
         )
-    for line in remarks(seen):
+    start = {"checked": launched_at - request.began, **{name: at - request.began for name, at in seen.marks.items()}}
+    for line in remarks(seen, start):
         request.console.line(f"{'':<9} {line}")
     record = json.loads((attempt.files / "history.json").read_text())
     feed = feed_facts(request.recipe, prepared, plan, record["history"])
@@ -120,6 +123,7 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Callable[[
         feed=feed,
         privacy=accounting.privacy_facts(settings.privacy, len(record["history"])) if settings.privacy else None,
         report=REPORT,
+        start={name: round(seconds, 3) for name, seconds in start.items()},
         **record,
     )
     write_report(request, prepared, trained, attempt)
@@ -149,11 +153,16 @@ def write_report(request: Request, prepared: Found, trained: Trained, attempt: A
     (attempt.files / REPORT).write_text(page)
 
 
-def remarks(seen: Report) -> list[str]:
-    """Where the time before the first step went, and who was slow."""
-    begun = [0.0, *seen.marks.values()]
-    spent = [f"{name} {end - begin:.1f} s" for (name, end), begin in zip(seen.marks.items(), begun, strict=False)]
-    lines = [f"first step after {max(seen.marks.values()):.1f} s: {', '.join(spent)}"] if spent else []
+def remarks(seen: Report, start: dict[str, float]) -> list[str]:
+    """Where the time before the first step went, and who was slow.
+
+    Args:
+        seen: of the ranks.
+        start: what was reached on the way to the first step -> seconds since the command began.
+    """
+    begun = [0.0, *start.values()]
+    spent = [f"{name} {end - begin:.1f} s" for (name, end), begin in zip(start.items(), begun, strict=False)]
+    lines = [f"first step after {max(start.values()):.1f} s: {', '.join(spent)}"] if seen.marks else []
     return lines + [
         f"straggler: rank {slow['rank']} on {slow['host']} needs {slow['own_ms']} ms a step of its own, the others {slow['others_ms']} ms; "
         f"they wait for it {slow['share']:.0%} of the time"

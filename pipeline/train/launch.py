@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError, DataError, InfrastructureError, Interru
 from pipeline.sections.launch import Launch
 from pipeline.train.events import Event
 from pipeline.train.heartbeat import STOP_GRACE_S
-from pipeline.train.ranks_here import RanksHere
+from pipeline.train.ranks_here import PIN, RanksHere
 from pipeline.train.ranks_over_ssh import RanksOverSsh
 from pipeline.train.rendezvous import LOOPBACK, address_of, check_horovod, pick_interface, rendezvous
 from pipeline.train.verdict import Beat, Stall, Watchdog
@@ -37,7 +37,7 @@ class Report:
     """What was seen of the ranks while they ran."""
 
     stragglers: list[dict[str, Any]] = field(default_factory=list)
-    marks: dict[str, float] = field(default_factory=dict)  # rank 0's start: what was reached -> seconds since the launch
+    marks: dict[str, float] = field(default_factory=dict)  # rank 0's start: what was reached -> when, by time.monotonic
 
 
 class RankLost(InfrastructureError):
@@ -88,6 +88,7 @@ def launch(
     with ExitStack() as stack:
         crew = start(stack, arguments, size, logs, stall_timeout_s, settings)
         watched = Watch(crew, Watchdog(crew.hosts, stall_timeout_s, time.monotonic()), logs, on_event, has_to_end)
+        watched.report.marks["ranks started"] = time.monotonic()
         try:
             watched.until_over()
         except Interrupted as error:
@@ -104,7 +105,7 @@ def start(stack: ExitStack, arguments: Sequence[str], size: int, logs: Path, sta
     """The ranks, and what they need for as long as `stack` is open; they are ended with it."""
     if size > 1 or settings.spark or settings.hosts:
         check_horovod()
-    shared = limits(stall_timeout_s) | ({"HOROVOD_AUTOTUNE": "1"} if settings.autotune else {})
+    shared = limits(stall_timeout_s) | ({"HOROVOD_AUTOTUNE": "1"} if settings.autotune else {}) | ({PIN: "1"} if settings.pin else {})
     crew: Crew
     if settings.spark:
         from pipeline.train.ranks_in_spark import RanksInSpark
@@ -150,7 +151,6 @@ class Watch:
     has_to_end: Callable[[], bool] = lambda: False
     errors: dict[int, str] = field(default_factory=dict)  # rank -> what it failed with
     report: Report = field(default_factory=Report)
-    began: float = field(default_factory=time.monotonic)
 
     def until_over(self) -> None:
         """Until all ranks have ended well or one has not. Raises InfrastructureError for a stall."""
@@ -182,7 +182,7 @@ class Watch:
         if "beat" in event:
             self.watchdog.hear(Beat(**event["beat"]), time.monotonic())
         elif "mark" in event:
-            self.report.marks.setdefault(event["mark"], round(time.monotonic() - self.began, 3))
+            self.report.marks.setdefault(event["mark"], time.monotonic())
         elif "line" in event:
             print(event["line"], file=sys.stderr)  # stdout may be for a machine to read
         elif "error" in event:

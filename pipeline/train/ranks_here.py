@@ -13,7 +13,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.errors import ConfigError
 from pipeline.train.events import EVENTS_FD, Event
+
+PIN = "LONGHAUL_PIN"  # a variable of a world: launch.pin
 
 
 class RanksHere:
@@ -21,8 +24,11 @@ class RanksHere:
 
     Args:
         arguments: after the interpreter, e.g. ["-m", "pipeline.train.rank", "spec.json"].
-        worlds: (local size,) environment variables that tell each process which rank it is.
+        worlds: (local size,) environment variables that tell each process which rank it is; with PIN, it is kept on cores of its own.
         logs: folder for rank-0.log, rank-1.log …, by the rank's number over all hosts.
+
+    Raises:
+        ConfigError: ranks are to be pinned, and there are fewer cores than ranks.
     """
 
     def __init__(self, arguments: Sequence[str], worlds: Sequence[Mapping[str, str]], logs: Path) -> None:
@@ -30,6 +36,7 @@ class RanksHere:
         self.numbers = [int(world.get("HOROVOD_RANK", "0")) for world in worlds]
         self.processes: list[subprocess.Popen[bytes]] = []
         self._pending = b""
+        shares = share_cores(len(worlds)) if any(PIN in world for world in worlds) else []
         self._events, send = os.pipe()
         try:
             for number, world in zip(self.numbers, worlds, strict=True):
@@ -39,6 +46,8 @@ class RanksHere:
                     self.processes.append(
                         subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[send])
                     )
+            for process, cores in zip(self.processes, shares, strict=False):
+                os.sched_setaffinity(process.pid, cores)  # its threads, which it has yet to start, inherit it
         except BaseException:
             self.end()
             raise
@@ -79,9 +88,22 @@ class RanksHere:
             self._events = -1
 
 
+def share_cores(size: int) -> list[list[int]]:
+    """(size,) cores of each rank: neighbours, as many for each; those that this process may use.
+
+    Raises:
+        ConfigError: there are fewer cores than ranks.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < size:
+        raise ConfigError(f"launch.pin: {size} ranks cannot have a core each of the {len(cores)} here. Lower train.ranks or leave pin out.")
+    each = len(cores) // size
+    return [cores[rank * each : (rank + 1) * each] for rank in range(size)]
+
+
 def thread_limits(size: int) -> dict[str, str]:
     """Ranks share the cores; a rank that starts a thread for every core slows all others."""
-    threads = str(max(1, (os.cpu_count() or 1) // size))
+    threads = str(max(1, len(os.sched_getaffinity(0)) // size))
     return {
         "OMP_NUM_THREADS": threads,
         "TF_NUM_INTRAOP_THREADS": threads,
