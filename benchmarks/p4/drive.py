@@ -113,10 +113,12 @@ def start(arguments: Sequence[str], variables: dict[str, str], log: Path) -> sub
 
 def start_ours(arguments: Sequence[str], out: Path) -> threading.Thread:
     """Ranks as `pipeline train` starts them."""
+    from pipeline.sections.launch import Launch
     from pipeline.train.launch import launch
 
     os.environ[orders.PAIR] = orders.TOGETHER
-    thread = threading.Thread(target=partial(launch, arguments, 2, logs=out, stall_timeout_s=600, on_event=print))
+    settings = Launch(pin=True)
+    thread = threading.Thread(target=partial(launch, arguments, 2, logs=out, stall_timeout_s=600, on_event=print, settings=settings))
     thread.start()
     return thread
 
@@ -143,11 +145,21 @@ def free_port() -> int:
 
 
 def measure(pairs: dict[str, list[Worker]], rounds: int, steps: int, sizes: Sequence[int]) -> Record:
-    """`segments`: [who][round] -> a segment of each worker; `reduce`: [bytes, seconds]; `weights` and `hello` of all workers."""
+    """All turns of all pairs.
+
+    Args:
+        pairs: two workers each.
+        rounds: that count; one comes before them.
+        steps: of a turn.
+        sizes: bytes of the sums that are timed too; T1 is measured where there are some.
+
+    Returns:
+        `segments`: [who][round] -> a segment of each worker; `reduce`: [bytes, seconds]; `weights` and `hello` of all workers.
+    """
     everyone = [worker for pair in pairs.values() for worker in pair]
     for worker in everyone:
         worker.pause()
-    chosen = {ONE: pairs[orders.ALONE][:1], **pairs}
+    chosen = {ONE: pairs[orders.ALONE][:1], **pairs} if sizes else pairs
     segments: dict[str, list[list[Record]]] = {name: [] for name in chosen}
     for number in range(rounds + 1):  # the first is for tracing
         first = number % len(chosen)

@@ -6,13 +6,14 @@ Horovod's own Keras layer speaks Keras 2 and is not used (horovod#4290). How ran
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.train.ranks_here import PIN
 from pipeline.train.stopwatch import Stopwatch
 from pipeline.train.vote import Vote
 
@@ -53,7 +54,10 @@ class HorovodWorld(World):
     def __init__(self) -> None:
         import horovod.tensorflow as hvd
 
+        before = set(os.listdir("/proc/self/task"))
         hvd.init()
+        if PIN in os.environ:
+            yield_to_computing(int(thread) for thread in set(os.listdir("/proc/self/task")) - before)
         super().__init__(hvd.rank(), hvd.size())
 
     def sum(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
@@ -75,6 +79,17 @@ class HorovodWorld(World):
         import horovod.tensorflow as hvd
 
         hvd.broadcast_variables([variable.value for variable in variables], root_rank=0)
+
+
+def yield_to_computing(threads: Iterable[int]) -> None:
+    """Threads of this process run when nothing else of it wants its core.
+
+    Horovod's thread asks the other ranks every HOROVOD_CYCLE_TIME whether there is something to sum, also while nobody has anything. On
+    a rank's only core that takes turns with the computing, and Gloo's thread, woken while Horovod's holds the lock that it needs, asks
+    for it again and again until its turn is over. Gradients are summed when the backward pass is done, so nothing is lost by waiting.
+    """
+    for thread in threads:
+        os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
 
 
 def detect_world() -> World:

@@ -1,12 +1,12 @@
-"""One rank of a training: `python -m pipeline.train.rank SPEC.json`, started by launch.py."""
+"""One rank of a training. Its process begins in start.py."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -229,7 +229,7 @@ def make_callbacks(
     order = [
         *stages,
         progress,
-        Pulse(world, progress, partial(mark, rank=world.rank)),
+        Pulse(world, progress, partial(has_stepped, rank=world.rank)),
         *average,
         watch,
         ExactMetrics(world, validation, [Alive()]),
@@ -245,6 +245,11 @@ def make_callbacks(
         StopsTogether(world, stop, progress, saver),
     ]
     return OneTraining(order, training.model, epochs=settings.epochs, steps=training.plan.num_steps, verbose=0)
+
+
+def has_stepped(name: str, rank: int) -> None:
+    mark(name, rank)
+    gc.enable()  # start.py has switched it off
 
 
 def make_watchers(
@@ -300,7 +305,3 @@ def save_model(training: Training, output: Path) -> None:
     if training.transfer is not None and (started := training.transfer.facts(training.facts)):
         record["transfer"] = started.model_dump(mode="json")
     (output / "history.json").write_text(json.dumps(record, indent=1))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
