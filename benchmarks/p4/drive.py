@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -88,9 +88,10 @@ def started(side: str, out: Path) -> Iterator[None]:
     cores = sorted(os.sched_getaffinity(0))[:2]
     variables = [{orders.PAIR: orders.ALONE, orders.CORE: str(core), **ONE_CORE} for core in cores]
     processes = [start(arguments, mine, out / f"alone-{core}.log") for core, mine in enumerate(variables)]
+    has_failed = threading.Event()
     with ExitStack() as stack:
         if side == OURS:
-            stack.callback(start_ours(arguments, out).join)
+            stack.callback(start_ours(arguments, out, has_failed.is_set).join)
         else:
             meet = meetings(side, stack)
             together = [{**mine, orders.PAIR: orders.TOGETHER, **other} for mine, other in zip(variables, meet, strict=True)]
@@ -98,6 +99,7 @@ def started(side: str, out: Path) -> Iterator[None]:
         try:
             yield
         except BaseException:
+            has_failed.set()
             for process in processes:
                 process.kill()
             raise
@@ -111,14 +113,14 @@ def start(arguments: Sequence[str], variables: dict[str, str], log: Path) -> sub
         return subprocess.Popen([sys.executable, *arguments], env={**os.environ, **variables}, stdout=file, stderr=file)
 
 
-def start_ours(arguments: Sequence[str], out: Path) -> threading.Thread:
+def start_ours(arguments: Sequence[str], out: Path, has_to_end: Callable[[], bool]) -> threading.Thread:
     """Ranks as `pipeline train` starts them."""
     from pipeline.sections.launch import Launch
     from pipeline.train.launch import launch
 
     os.environ[orders.PAIR] = orders.TOGETHER
-    settings = Launch(pin=True)
-    thread = threading.Thread(target=partial(launch, arguments, 2, logs=out, stall_timeout_s=600, on_event=print, settings=settings))
+    more = {"stall_timeout_s": 600, "on_event": print, "settings": Launch(pin=True), "has_to_end": has_to_end}
+    thread = threading.Thread(target=partial(launch, arguments, 2, logs=out, **more))
     thread.start()
     return thread
 

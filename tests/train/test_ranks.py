@@ -56,10 +56,11 @@ def weights(model: Path) -> list[np.ndarray]:
     ("fixture", "overrides"),
     [
         ("iris_run", ("train.epochs=4", "train.early_stopping=null")),
+        ("iris_run", ("train.epochs=4", "train.early_stopping=null", "launch.pin=true")),
         # Small steps of SGD: Adam makes a whole step of a gradient's last digit near zero, and pooling one of a tie between two pixels.
         ("digits_run", (*SMALL_CNN, "train.early_stopping=null", "train.optimizer={name: sgd, learning_rate: 0.005}")),
     ],
-    ids=["mlp", "cnn"],
+    ids=["mlp", "mlp-pinned", "cnn"],
 )
 def test_two_ranks_on_a_global_batch_give_the_weights_of_one_rank_on_it(request, tmp_path, fixture, overrides):
     finished = request.getfixturevalue(fixture)
