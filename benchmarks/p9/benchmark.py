@@ -22,7 +22,7 @@ def side(name: str, about: str) -> Side:
     def command(job: Job) -> list[str | Path]:
         return ["{python}", "-m", f"benchmarks.p9.sides.{name}", job.data, job.out]
 
-    return Side(name, command, about, variables=lambda job: {"CUDA_VISIBLE_DEVICES": ""}, repetitions=7)
+    return Side(name, command, about, variables=lambda job: {"CUDA_VISIBLE_DEVICES": ""})
 
 
 def make_data(cache: Path, rows: int, say: Callable[[str], None]) -> Path:

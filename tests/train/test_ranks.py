@@ -22,6 +22,7 @@ from tests.conftest import PIPELINE, PROJECT, FinishedRun, pipeline
 
 pytestmark = pytest.mark.e2e
 
+TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 SMALL_CNN = ("train.epochs=1", "model.dropout=0.0", "model.filters=8")
 
 
@@ -56,7 +57,7 @@ def weights(model: Path) -> list[np.ndarray]:
     ("fixture", "overrides"),
     [
         ("iris_run", ("train.epochs=4", "train.early_stopping=null")),
-        ("iris_run", ("train.epochs=4", "train.early_stopping=null", "launch.pin=true")),
+        pytest.param("iris_run", ("train.epochs=4", "train.early_stopping=null", "launch.pin=true"), marks=TWO_CORES),
         # Small steps of SGD: Adam makes a whole step of a gradient's last digit near zero, and pooling one of a tie between two pixels.
         ("digits_run", (*SMALL_CNN, "train.early_stopping=null", "train.optimizer={name: sgd, learning_rate: 0.005}")),
     ],
