@@ -102,7 +102,7 @@ def train(request: Request, prepared: Found, plan: Plan, checkpoints: Callable[[
         launched_at = time.monotonic()
         run_ranks = launch_elastic if request.recipe.launch.elastic is not None else launch
         seen = run_ranks(
-            ["-m", "pipeline.train.start", str(spec.resolve())],
+            ["-m", "pipeline.train.rank_start", str(spec.resolve())],
             settings.ranks,
             logs=attempt.log,
             stall_timeout_s=settings.stall_timeout_s,

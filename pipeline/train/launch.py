@@ -72,7 +72,7 @@ def launch(
     """Run `python <arguments>` as `size` ranks and wait for all.
 
     Args:
-        arguments: after the interpreter, e.g. ["-m", "pipeline.train.start", "spec.json"].
+        arguments: after the interpreter, e.g. ["-m", "pipeline.train.rank_start", "spec.json"].
         size: ranks, >= 1; one rank runs without Horovod.
         logs: folder for rank-0.log, rank-1.log …, and for verdict.json.
         stall_timeout_s: a rank that is silent, or gets on with nothing, for so long ends the job.

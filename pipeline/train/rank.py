@@ -1,4 +1,4 @@
-"""One rank of a training. Its process begins in start.py."""
+"""One rank of a training. Its process begins in rank_start.py."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ def make_callbacks(
 
 def has_stepped(name: str, rank: int) -> None:
     mark(name, rank)
-    gc.enable()  # start.py has switched it off
+    gc.enable()  # rank_start.py has switched it off
 
 
 def make_watchers(

@@ -24,7 +24,7 @@ class RanksHere:
     """Processes `python <arguments>`, one for each of `worlds`. They die with this process.
 
     Args:
-        arguments: after the interpreter, e.g. ["-m", "pipeline.train.start", "spec.json"].
+        arguments: after the interpreter, e.g. ["-m", "pipeline.train.rank_start", "spec.json"].
         worlds: (local size,) environment variables that tell each process which rank it is; with PIN, it is kept on cores of its own.
         logs: folder for rank-0.log, rank-1.log …, by the rank's number over all hosts.
 

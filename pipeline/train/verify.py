@@ -114,7 +114,7 @@ def train(recipe: Recipe, prepared: Found, folder: Path, code: Path) -> Path:
         origin=origin_of(recipe, prepared),
     ).write(spec)
     settings = recipe.train
-    command = ["-m", "pipeline.train.start", str(spec)]
+    command = ["-m", "pipeline.train.rank_start", str(spec)]
     launch(command, settings.ranks, logs=logs, stall_timeout_s=settings.stall_timeout_s, on_event=lambda event: None)
     return output
 

@@ -1,6 +1,6 @@
-"""The start of a rank: `python -m pipeline.train.start SPEC.json`. Loads TensorFlow without Python's garbage collector: a tenth less time.
+"""The start of a rank: `python -m pipeline.train.rank_start SPEC.json`. Python's garbage collector is off meanwhile: a tenth less time.
 
-Loading it and tracing a model make millions of objects that stay for good; the collector would look through all of them again and again.
+Loading TensorFlow and tracing a model make millions of objects that stay for good; the collector would look through them again and again.
 """
 
 from __future__ import annotations
