@@ -8,7 +8,7 @@ BENCHMARK = declare(
     "P6",
     "images",
     16_000,
-    3000,
+    1000,
     (
         "decode JPEG files of 640 x 480 pixels, resize to 64 x 64 x 3 (bilinear)",
         "one copy of each: turned by up to 15 degrees, moved by up to 4 pixels, mirrored or not",
