@@ -47,7 +47,7 @@ def test_a_builder_beside_the_recipe_is_taken_without_importing_it(recipe):
         ("model={name: 'yours:net'}", "there is no module yours in the recipe's folder"),
         ("model={name: 'mine:net', widht: 8}", "model mine:net has no argument 'widht'. Expected: width. Did you mean 'width'?"),
         ("model={name: 'mine:net', width: wide}", "model.width: expected int, received 'wide'"),
-        ("model={name: dcgan}", "model dcgan learns without a label, which no task asks for yet"),
+        ("model={name: dcgan}", "model dcgan is not for task: classification. Expected one of: cnn"),
         ("train.callbacks={custom: [{name: 'yours:Watch'}]}", "there is no module yours; expected MODULE:CLASS in the recipe's folder"),
     ],
 )

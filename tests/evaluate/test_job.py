@@ -83,7 +83,7 @@ def test_another_number_of_rows_than_the_manifest_says_is_refused(request_after_
     from pipeline.evaluate import inference
 
     whole = inference.evaluation_dataset
-    monkeypatch.setattr(inference, "evaluation_dataset", lambda found, split, batch: change(whole(found, split, 8)))
+    monkeypatch.setattr(inference, "evaluation_dataset", lambda found, split, batch, settings: change(whole(found, split, 8)))
     with pytest.raises(DataError, match=f"saw {received} rows of the test split .* manifest says 40"):
         job.run(request_after_train)
 
@@ -92,7 +92,7 @@ def test_rows_in_another_order_than_stored_are_refused(request_after_train, monk
     from pipeline.evaluate import inference
 
     whole = inference.evaluation_dataset
-    monkeypatch.setattr(inference, "evaluation_dataset", lambda *given: whole(*given).unbatch().shuffle(40, seed=1).batch(40))
+    monkeypatch.setattr(inference, "evaluation_dataset", lambda *given, **named: whole(*given, **named).unbatch().shuffle(40, seed=1).batch(40))
     with pytest.raises(DataError, match="another order"):
         job.run(request_after_train)
 
