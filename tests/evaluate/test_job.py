@@ -92,7 +92,8 @@ def test_rows_in_another_order_than_stored_are_refused(request_after_train, monk
     from pipeline.evaluate import inference
 
     whole = inference.evaluation_dataset
-    monkeypatch.setattr(inference, "evaluation_dataset", lambda *given, **named: whole(*given, **named).unbatch().shuffle(40, seed=1).batch(40))
+    shuffled = lambda *given, **named: whole(*given, **named).unbatch().shuffle(40, seed=1).batch(40)  # noqa: E731
+    monkeypatch.setattr(inference, "evaluation_dataset", shuffled)
     with pytest.raises(DataError, match="another order"):
         job.run(request_after_train)
 
