@@ -13,7 +13,7 @@ from pipeline.paths import Run
 from pipeline.schema import files_of
 from tests.conftest import FinishedRun, pipeline
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]  # the checks themselves are tested in tests/feed and tests/test_attempt.py
 
 
 def truncate_footer(path: Path) -> None:
