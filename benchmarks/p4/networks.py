@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.p4 import orders
 from benchmarks.p4.works import WORKS
 
 
@@ -44,3 +45,22 @@ def transformer(layers: Any, inputs: Any, num_classes: int) -> Any:
         normal = layers.LayerNormalization()(hidden)
         hidden = layers.Add()([hidden, layers.Dense(64)(layers.Dense(256, activation="gelu")(normal))])
     return layers.Dense(num_classes)(layers.GlobalAveragePooling1D()(layers.LayerNormalization()(hidden)))
+
+
+def times_of(keras: Any) -> Any:
+    """A callback for `fit`: `segment` is from the end of the first execution to the end of the last; ranks then began together."""
+
+    class Times(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_train_begin(self, logs: object = None) -> None:
+            self.clock, self.first, self.last = orders.Clock(), 0, 0
+
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            self.last = batch + 1
+            if not self.first:
+                self.first = self.last
+                self.clock.start()
+
+        def on_train_end(self, logs: object = None) -> None:
+            self.segment = self.clock.stop(self.last - self.first)
+
+    return Times()

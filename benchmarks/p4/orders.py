@@ -41,6 +41,20 @@ class Clock:
         return Segment(steps, time.perf_counter() - wall_s, time.process_time() - cpu_s, switches() - count)
 
 
+def timed(step: Callable[[], Any]) -> Callable[[int], Segment]:
+    """The order `steps` of a side whose loop is plain Python; one step before the clock starts, so that both ranks begin together."""
+
+    def run(steps: int) -> Segment:
+        step()
+        clock = Clock()
+        clock.start()
+        for _ in range(steps):
+            step()
+        return clock.stop(steps)
+
+    return run
+
+
 def switches() -> int:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_nvcsw + used.ru_nivcsw

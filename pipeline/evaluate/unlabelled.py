@@ -29,8 +29,8 @@ def judge_autoencoder(request: Request, data: Found, trained: Manifest, model: k
     recipe, facts = request.recipe, prepared(data.manifest)
     options, total = recipe.evaluate, facts.splits["validation"].rows + facts.splits["test"].rows
     with request.console.meter("evaluate", total) as meter:
-        before = inference.reconstruct_split(data, "validation", model, options.batch, meter)
-        found = inference.reconstruct_split(data, "test", model, options.batch, meter, before.mean, done=len(before.labels))
+        before = inference.reconstruct_split(data, "validation", model, options.batch, meter, recipe.feed)
+        found = inference.reconstruct_split(data, "test", model, options.batch, meter, recipe.feed, before.mean, done=len(before.labels))
     is_anomaly = known_anomalies(found.labels, facts, recipe.anomalies.values if recipe.anomalies else ())
     of_mean = found.of_mean or found.errors
     result = reconstruction.measure(
@@ -58,9 +58,9 @@ def judge_generator(request: Request, data: Found, trained: Manifest, model: ker
     with request.console.meter("evaluate", num_test) as meter:
         images = inference.imagine(model, min(num_test, MAX_IMAGES), facts.tensor.shape, batch, meter)
     project = generation.fit_projection(rows.read_tensors(data, "train", evenly(num_train, FIT_IMAGES).tolist()))
-    real = inference.project_split(data, "test", project, batch)[evenly(num_test, MAX_IMAGES)]
+    real = inference.project_split(data, "test", project, batch, recipe.feed)[evenly(num_test, MAX_IMAGES)]
     places = evenly(num_train, MAX_TRAIN)
-    train, made = inference.project_split(data, "train", project, batch)[places], project(images)
+    train, made = inference.project_split(data, "train", project, batch, recipe.feed)[places], project(images)
     nearest, nearest_real = generation.nearest_train(made, train), generation.nearest_train(real, train)
     copies = train[np.random.default_rng(0).permutation(len(train))[: len(real)]]
     result = generation.measure(real, made, train, copies, nearest, nearest_real, confidence=recipe.evaluate.confidence)

@@ -18,6 +18,7 @@ from pipeline.evaluate.inference import check_num_rows
 from pipeline.evaluate.reconstruction import Errors, Running, scaled
 from pipeline.feed.dataset import evaluation_dataset
 from pipeline.schema import SplitName, prepared
+from pipeline.sections.feed import Feed
 
 Floats = NDArray[np.floating[Any]]
 
@@ -33,7 +34,15 @@ class Reconstructed:
 
 
 def reconstruct_split(
-    found: Found, split: SplitName, model: keras.Model, batch: int, meter: Meter, mean: Floats | None = None, *, done: int = 0
+    found: Found,
+    split: SplitName,
+    model: keras.Model,
+    batch: int,
+    meter: Meter,
+    settings: Feed,
+    mean: Floats | None = None,
+    *,
+    done: int = 0,
 ) -> Reconstructed:
     """Every row once, in the files' order.
 
@@ -43,15 +52,16 @@ def reconstruct_split(
         model: (B, *shape) -> the same shape, or a dict with `reconstruction`.
         batch: rows at a time.
         meter: shows rows done.
-        done: rows of other splits that the meter has shown.
+        settings: the recipe's feed section.
         mean: (F,) scaled; also measure the errors of giving it back for every row.
+        done: rows of other splits that the meter has shown.
 
     Raises:
         DataError: another number of rows than the manifest says, or a reconstruction of another shape or that is not finite.
     """
     scale = prepared(found.manifest).tensor.std
     errors, of_mean, labels, total, num_rows = Running(), Running(), [], np.zeros(1), 0
-    for rows, label, again in reconstructions(found, split, model, batch):
+    for rows, label, again in reconstructions(found, split, model, batch, settings):
         true = scaled(rows, scale)
         errors.add(true - scaled(again, scale))
         if mean is not None:
@@ -64,10 +74,12 @@ def reconstruct_split(
     return Reconstructed(np.concatenate(labels), errors.errors(), total / num_rows, None if mean is None else of_mean.errors())
 
 
-def reconstructions(found: Found, split: SplitName, model: keras.Model, batch: int) -> Iterator[tuple[Floats, NDArray[np.int64], Floats]]:
+def reconstructions(
+    found: Found, split: SplitName, model: keras.Model, batch: int, settings: Feed
+) -> Iterator[tuple[Floats, NDArray[np.int64], Floats]]:
     """(rows, labels, rows given back) of each batch."""
     forward = tf.function(lambda rows: only_reconstruction(model(rows, training=False)), reduce_retracing=True)
-    for rows, label, _ in evaluation_dataset(found, split, batch):
+    for rows, label, _ in evaluation_dataset(found, split, batch, settings=settings):
         yield rows.numpy(), label.numpy(), checked(forward(rows).numpy(), tuple(rows.shape[1:]))
 
 
@@ -108,8 +120,8 @@ def checked(outputs: Floats, shape: tuple[int, ...]) -> Floats:
     return outputs
 
 
-def project_split(found: Found, split: SplitName, project: Callable[[NDArray[Any]], Floats], batch: int) -> Floats:
+def project_split(found: Found, split: SplitName, project: Callable[[NDArray[Any]], Floats], batch: int, settings: Feed) -> Floats:
     """(N, K) features of every image of a split, in the files' order; raises DataError for another number of rows than expected."""
-    parts = [project(rows.numpy()) for rows, _, _ in evaluation_dataset(found, split, batch)]
+    parts = [project(rows.numpy()) for rows, _, _ in evaluation_dataset(found, split, batch, settings=settings)]
     check_num_rows(sum(map(len, parts)), found, split)
     return np.concatenate(parts)

@@ -83,13 +83,22 @@ def test_killed_while_layers_thaw_it_goes_on_to_the_same_weights_on_one_rank_as_
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_digits_start_from_the_registered_champion_and_the_version_says_so(tmp_path):
-    for name in ("digits_low", "digits_transfer"):
-        command = pipeline("run", PROJECT / "conf" / f"{name}.yaml", root=tmp_path)
+def test_a_question_with_few_labels_is_answered_better_from_the_registered_champion_than_from_scratch(digits_run, tmp_path):
+    """Same images for training and test; the champion saw none of the test rows."""
+    shutil.copytree(digits_run.root, tmp_path, dirs_exist_ok=True)
+    sides = {"transfer": [], "scratch": ["--set", "transfer=null", "--set", "register.gate=null", "--set", "name=parity_scratch"]}
+    runs = {}
+    for side, sets in sides.items():
+        command = pipeline("run", PROJECT / "conf" / "digits_parity.yaml", *sets, root=tmp_path)
         assert command.code == 0, command.err
-    champion = read_published(next(tmp_path.glob("digits_low/*/train")))
-    assert champion is not None
-    run = Run(tmp_path, "digits_transfer", "manual-00000000")
-    tags = store.origin_of(run, "digits_transfer", "champion", None)
-    assert tags is not None
-    assert (tags["origin_source"], tags["origin_train_digest"]) == ("digits_low@champion", champion.digest)
+        runs[side] = Run(tmp_path, "parity_scratch" if sets else "digits_parity", "manual-00000000")
+    champion = read_published(digits_run.run.stage("train"))
+    tags = store.origin_of(runs["transfer"], "digits_parity", "champion", None)
+    assert champion is not None and tags is not None
+    assert (tags["origin_source"], tags["origin_train_digest"]) == ("digits@champion", champion.digest)
+    ids = {side: {split: ids_of(run, split) for split in ("train", "test")} for side, run in runs.items()}
+    assert ids["transfer"] == ids["scratch"] and len(ids["transfer"]["train"]) < 60
+    assert not set(ids["transfer"]["test"]) & set(ids_of(digits_run.run, "train"))
+    low = {side: evaluated(run).metrics["accuracy"].low for side, run in runs.items()}
+    high = {side: evaluated(run).metrics["accuracy"].high for side, run in runs.items()}
+    assert low["transfer"] > high["scratch"]

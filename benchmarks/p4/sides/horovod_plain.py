@@ -40,18 +40,10 @@ def main() -> None:
         gradients = tape_of(tape).gradient(value, [variable.value for variable in model.trainable_variables])
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
 
-    def run(steps: int) -> orders.Segment:
-        step()  # both begin together
-        clock = orders.Clock()
-        clock.start()
-        for _ in range(steps):
-            step()
-        return clock.stop(steps)
-
     def weights() -> list[Any]:
         return [variable.numpy() for variable in model.trainable_variables]
 
-    orders.obey(rank, {"steps": run}, weights, tensorflow=tf.__version__, keras=keras.__version__)
+    orders.obey(rank, {"steps": orders.timed(step)}, weights, tensorflow=tf.__version__, keras=keras.__version__)
 
 
 if __name__ == "__main__":

@@ -25,22 +25,6 @@ from pipeline.train.rank import make_deterministic  # noqa: E402
 TIMES = 7  # a sum is timed
 
 
-class Times(keras.callbacks.Callback):  # type: ignore[misc]
-    """From the end of the first execution to the end of the last: ranks then began together."""
-
-    def on_train_begin(self, logs: object = None) -> None:
-        self.clock, self.first, self.last = orders.Clock(), 0, 0
-
-    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        self.last = batch + 1
-        if not self.first:
-            self.first = self.last
-            self.clock.start()
-
-    def on_train_end(self, logs: object = None) -> None:
-        self.segment = self.clock.stop(self.last - self.first)
-
-
 def main() -> None:
     world = World() if orders.is_alone() else detect_world()
     rank = int(os.environ[orders.CORE]) if orders.is_alone() else world.rank
@@ -54,7 +38,7 @@ def main() -> None:
     optimizer.build(model.trainable_variables)
     world.share_variables([*model.variables, *optimizer.variables])
     rows = tf.data.Dataset.from_tensors(work.batch(rank, int(os.environ[orders.ROWS]))).cache().repeat()
-    times = Times()
+    times = networks.times_of(keras)
 
     def run(steps: int) -> orders.Segment:
         model.fit(rows, steps_per_epoch=steps + work.execution, shuffle=False, verbose=0, callbacks=[times])

@@ -17,22 +17,6 @@ from benchmarks.p4 import networks  # noqa: E402
 from benchmarks.p4.works import WORKS  # noqa: E402
 
 
-class Times(keras.callbacks.Callback):  # type: ignore[misc]
-    """From the end of the first execution to the end of the last: ranks then began together."""
-
-    def on_train_begin(self, logs: object = None) -> None:
-        self.clock, self.first, self.last = orders.Clock(), 0, 0
-
-    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        self.last = batch + 1
-        if not self.first:
-            self.first = self.last
-            self.clock.start()
-
-    def on_train_end(self, logs: object = None) -> None:
-        self.segment = self.clock.stop(self.last - self.first)
-
-
 def main() -> None:
     rank = int(os.environ[orders.CORE])
     for threads, count in (("intra", 1), ("inter", 2)):
@@ -51,7 +35,7 @@ def main() -> None:
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     per_rank = rows.with_options(options)
     fed = strategy.distribute_datasets_from_function(lambda context: per_rank) if not orders.is_alone() else per_rank
-    times = Times()
+    times = networks.times_of(keras)
 
     def run(steps: int) -> orders.Segment:
         model.fit(fed, steps_per_epoch=steps + work.execution, verbose=0, callbacks=[times])

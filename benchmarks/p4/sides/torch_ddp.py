@@ -36,18 +36,10 @@ def main() -> None:
         loss(model(rows), labels).backward()
         optimizer.step()
 
-    def run(steps: int) -> orders.Segment:
-        step()  # both begin together
-        clock = orders.Clock()
-        clock.start()
-        for _ in range(steps):
-            step()
-        return clock.stop(steps)
-
     def weights() -> list[Any]:
         return [parameter.detach().numpy() for parameter in model.parameters()]
 
-    orders.obey(rank, {"steps": run}, weights, torch=torch.__version__)
+    orders.obey(rank, {"steps": orders.timed(step)}, weights, torch=torch.__version__)
 
 
 def convolutions(channels: int, blocks: list[tuple[int, int]]) -> list[nn.Module]:
