@@ -86,35 +86,47 @@ class TrainingFeed:
         self.cache = FileCache(self.settings, self.reader)
         self._stream: Stream[Block] | None = None
         self._at = self.start
+        self._asked = self.start
+        self._made: dict[int, tf.data.Dataset] = {}  # first step -> the pipeline that epochs share
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
-        """The steps of one epoch, those of the first from `start` on; ask for epochs in order.
+        """The steps of one epoch, those of the first from `start` on; ask for epochs in order, and for the next one when this one is over:
+        where no batch depends on the epoch's number, they share a pipeline, whose graph takes as long to make as some hundred batches.
 
         Returns:
             (tensor (B, *shape), label (B,) int64 or float32 or (B, K) float32, weight (B,) float32).
             B = rows_per_lane_batch * lanes of this rank. Or (tensor, tensor unchanged, weight), see `gives_back`.
         """
-        first_step = self.start.step if epoch == self.start.epoch else 0
+        position = Position(epoch, self.start.step if epoch == self.start.epoch else 0)
         if self._stream is None:  # it opens files while TensorFlow and Keras make ready
-            self._begin(Position(epoch, first_step))
-        dataset = decoded(self._batches(Position(epoch, first_step)), self.reader)
+            self._begin(position)
+        if self._has_ids:  # the epoch's number is part of the graph
+            return self._pipeline(position, lambda: position)
+        self._asked = position
+        if position.step not in self._made:
+            self._made[position.step] = self._pipeline(position, lambda: self._asked)
+        return self._made[position.step]
+
+    def _pipeline(self, position: Position, place: Callable[[], Position]) -> tf.data.Dataset:
+        """The steps of an epoch from where `place` says when it is iterated."""
+        dataset = decoded(self._batches(place), self.reader)
         if self._log is not None:
-            dataset = dataset.map(id_log(Path(self._log), self.rank, epoch, first_step))
+            dataset = dataset.map(id_log(Path(self._log), self.rank, position.epoch, position.step))
         if self._has_ids:
             calls = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True} if self.augment else {}
-            dataset = dataset.map(self._augmented(epoch), **calls)
+            dataset = dataset.map(self._augmented(position.epoch), **calls)
         elif self.gives_back:
             dataset = dataset.map(lambda tensor, label, weight: (tensor, tensor, weight))
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(self.plan.num_steps - first_step))
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(self.plan.num_steps - position.step))
         if self._has_ids or self.reader.tensor.encoding:  # batches are made, which a thread can do ahead; else they are only pointed at
             return self.clock.around(dataset.prefetch(self.budget.prefetched_steps))
         return self.clock.around(dataset.with_options(nothing_to_tune()))
 
-    def _batches(self, position: Position) -> tf.data.Dataset:
+    def _batches(self, place: Callable[[], Position]) -> tf.data.Dataset:
         """(tensor, label, weight) and, where they are asked for, ids of a batch: slices of blocks, not copied."""
         leading = (None, self.batch)
         signature = signatures(self.reader, leading) + ((tf.TensorSpec(leading, tf.int64),) if self._has_ids else ())
-        blocks = tf.data.Dataset.from_generator(partial(self._blocks, position), output_signature=signature)
+        blocks = tf.data.Dataset.from_generator(lambda: self._blocks(place()), output_signature=signature)
         return blocks.flat_map(lambda *block: tf.data.Dataset.from_tensor_slices(block))
 
     def _augmented(self, epoch: int) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
