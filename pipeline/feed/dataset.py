@@ -90,8 +90,9 @@ class TrainingFeed:
         self._made: dict[int, tf.data.Dataset] = {}  # first step -> the pipeline that epochs share
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
-        """The steps of one epoch, those of the first from `start` on; ask for epochs in order, and for the next one when this one is over:
-        where no batch depends on the epoch's number, they share a pipeline, whose graph takes as long to make as some hundred batches.
+        """The steps of one epoch, those of the first from `start` on; ask for epochs in order, for the next one when this one is over.
+
+        Where no batch depends on the epoch's number, epochs share a pipeline: making its graph takes as long as some hundred batches.
 
         Returns:
             (tensor (B, *shape), label (B,) int64 or float32 or (B, K) float32, weight (B,) float32).

@@ -15,7 +15,7 @@ from pipeline.prepare.columns import NUMBERS, col
 from pipeline.prepare.sketching import number_matrix
 from pipeline.prepare.staging import Layout, read_staged
 from pipeline.prepare.tally import Tally
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 from pipeline.schema import AnonymityFacts
 from pipeline.sections.privacy import Anonymity
 
@@ -28,7 +28,9 @@ def measure(spark: SparkSession, asked: Anonymity, layout: Layout, tally: Tally,
     names = [f"q{place}" for place in range(len(asked.columns))]
     columns = [*asked.columns, asked.sensitive or asked.columns[0]]
     reader = column_reader(parts, str(work), layout, columns, [*names, SENSITIVE])
-    staged = spark.range(0, len(parts), 1, len(parts)).mapInArrow(reader, ", ".join(f"{name} string" for name in [*names, SENSITIVE]))
+    staged = spark.range(0, len(parts), 1, len(parts)).mapInArrow(
+        in_worker(reader), ", ".join(f"{name} string" for name in [*names, SENSITIVE])
+    )
     different = F.count_distinct(F.coalesce(F.col(SENSITIVE), F.lit("\0missing")))
     groups = staged.groupBy(*map(col, names)).agg(F.count(F.lit(1)).alias("rows"), different.alias("values"))
     found = groups.agg(

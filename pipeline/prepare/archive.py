@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 
 from pipeline.prepare.java import archive_path
 from pipeline.prepare.session import FIXED, LOCAL, first_line, stop
+from pipeline.prepare.tasks import in_worker
 
 TIMEOUT_S = 600  # of Java's end, when it writes the archive
 
@@ -70,7 +71,7 @@ def through_python(rows: DataFrame) -> DataFrame:
     def same(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         return batches
 
-    return rows.mapInArrow(same, rows.schema)
+    return rows.mapInArrow(in_worker(same), rows.schema)
 
 
 if __name__ == "__main__":

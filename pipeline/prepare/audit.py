@@ -16,7 +16,7 @@ from pipeline.prepare.columns import FEATURES, GROUP, NEAR, ORDER
 from pipeline.prepare.interactions.stage import InteractionLayout
 from pipeline.prepare.staging import Layout, read_staged
 from pipeline.prepare.tally import Tally
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 from pipeline.prepare.windows.stage import SeriesLayout
 from pipeline.schema import Leak
 
@@ -62,7 +62,7 @@ def staged_hashes(spark: SparkSession, tally: Tally, work: Path, column: str) ->
     """(hash, place, others) of every staged row; `others` is 1 for a row outside train."""
     parts = [(split, int(partition)) for split, rows in sorted(tally.staged.items()) for partition in rows]
     numbers = spark.range(0, len(parts), 1, len(parts))
-    return numbers.mapInArrow(hash_reader(parts, str(work), column), "hash long, place int, others int")
+    return numbers.mapInArrow(in_worker(hash_reader(parts, str(work), column)), "hash long, place int, others int")
 
 
 def hash_reader(parts: Sequence[tuple[str, int]], work: str, column: str) -> ArrowFunction:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from pipeline.prepare.columns import RAW, REASON, RULE, col
 from pipeline.prepare.kinds import KINDS, Undecodable
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 from pipeline.sections.data import Column
 
 Row = tuple[bytes | str | None, ...]  # a staged value, then texts
@@ -70,7 +70,7 @@ def decode_column(rows: DataFrame, name: str, column: Column, *, base: str | Non
     others = [other for other in rows.columns if other != name]
     schema = ", ".join(f"`{other}` {KINDS[column.kind].staged if other == name else types[other]}" for other in rows.columns)
     read = column_decoder(name, column, base, limit, is_path=types[name] == "string")
-    decoded = rows.mapInArrow(read, schema)
+    decoded = rows.mapInArrow(in_worker(read), schema)
     if RULE in others:
         shown = F.coalesce(F.col(RAW), F.to_json(F.struct(*(col(other) for other in others if not other.startswith("_")))))
         is_new = F.col(REASON).isNotNull() & F.col(RULE).isNull()

@@ -20,7 +20,7 @@ from pipeline.prepare.columns import CONTENT, KEY, ORDER, RAW, REASON, RULE, col
 from pipeline.prepare.decoding import Row, batched, max_bytes, read_limited
 from pipeline.prepare.kinds import KINDS, Undecodable
 from pipeline.prepare.source import RawFiles
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 from pipeline.sections.data import Column
 
 TASK_FILES = 256  # at most, that one task decodes
@@ -38,10 +38,10 @@ def read_files(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFra
     columns = [content, *names, REASON, RAW, KEY]
     if source.is_local:
         files = spark.range(0, len(source.uris), 1, min(len(source.uris), max(MIN_TASKS, -(-len(source.uris) // TASK_FILES))))
-        rows = files.mapInArrow(opener(source.uris, column, to_row, columns), schema)
+        rows = files.mapInArrow(in_worker(opener(source.uris, column, to_row, columns)), schema)
     else:
         reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-        rows = reader.load(list(source.uris)).select("path", "content").mapInArrow(receiver(column, to_row, columns), schema)
+        rows = reader.load(list(source.uris)).select("path", "content").mapInArrow(in_worker(receiver(column, to_row, columns)), schema)
     return with_hashes(rows, [content, *names])
 
 

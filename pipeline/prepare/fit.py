@@ -24,7 +24,7 @@ from pipeline.prepare.sketch import CategorySketch, NumberSketch
 from pipeline.prepare.staging import Layout, read_staged
 from pipeline.prepare.summary import summarise
 from pipeline.prepare.tally import Tally
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 from pipeline.schema import CategoryEncoder, NumberScaler, Tensor, TimeEncoder
 from pipeline.sections.data import Encode
 
@@ -94,7 +94,9 @@ def train_parts(tally: Tally) -> list[int]:
 def count_values(spark: SparkSession, tally: Tally, name: str, options: Encode, work: Path) -> dict[str, int]:
     """The most frequent values of a column among the train rows, as many as a vocabulary takes. One Spark job."""
     parts = train_parts(tally)
-    counted = spark.range(0, len(parts), 1, len(parts)).mapInArrow(value_counter(parts, str(work), name), "value string, rows long")
+    counted = spark.range(0, len(parts), 1, len(parts)).mapInArrow(
+        in_worker(value_counter(parts, str(work), name)), "value string, rows long"
+    )
     totals = counted.groupBy("value").agg(F.sum("rows").alias("rows")).where(F.col("rows") >= options.min_count)
     return {row["value"]: row["rows"] for row in totals.orderBy(F.desc("rows"), "value").limit(options.size).collect()}
 
@@ -112,7 +114,9 @@ def sum_targets(spark: SparkSession, packing: Packing, tally: Tally, name: str, 
     """Sums of the label for each value and fold of the train rows. One Spark job."""
     parts = train_parts(tally)
     columns = "value string, fold long, rows long, sums array<double>"
-    summed = spark.range(0, len(parts), 1, len(parts)).mapInArrow(target_summer(parts, str(work), packing, name, options.folds), columns)
+    summed = spark.range(0, len(parts), 1, len(parts)).mapInArrow(
+        in_worker(target_summer(parts, str(work), packing, name, options.folds)), columns
+    )
     return merge([summed.toArrow().cast(TARGET_SUMS)])
 
 

@@ -27,7 +27,7 @@ from pipeline.prepare.decoding import Row, batched
 from pipeline.prepare.files import with_hashes
 from pipeline.prepare.kinds.decode_image import resize
 from pipeline.prepare.source import RawFiles
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 from pipeline.sections.data import Column
 from pipeline.sections.media import ImageOptions
 
@@ -56,7 +56,9 @@ def read_idx(spark: SparkSession, recipe: Recipe, source: RawFiles) -> DataFrame
     pairs = [part for images, labels in partners(source.files) for part in parts(images, labels)]
     names = [content, recipe.label, REASON, RAW, KEY]
     schema = f"`{content}` binary, `{recipe.label}` string, {REASON} string, {RAW} string, {KEY} string"
-    rows = spark.range(0, len(pairs), 1, len(pairs)).mapInArrow(reader(pairs, source.base_uri, recipe.columns[content], names), schema)
+    rows = spark.range(0, len(pairs), 1, len(pairs)).mapInArrow(
+        in_worker(reader(pairs, source.base_uri, recipe.columns[content], names)), schema
+    )
     return with_hashes(rows, [content, recipe.label])
 
 

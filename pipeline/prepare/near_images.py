@@ -23,7 +23,7 @@ from pipeline.prepare.columns import CONTENT, KEY, ORDER, col
 from pipeline.prepare.marks import is_in
 from pipeline.prepare.staging import read_staged
 from pipeline.prepare.tally import Tally
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 
 SIDE, KEPT, BITS = 32, 8, 64  # pixels of the small grey image; lowest frequencies of each direction
 FIRST = "_first"
@@ -55,7 +55,7 @@ def find_earlier(rows: DataFrame, image: str, shape: tuple[int, int, int], dista
     still = rows.where(is_in() & col(image).isNotNull())
     same = still.groupBy(*CONTENT).agg(F.first(col(image)).alias("image"), F.min(F.struct(KEY, ORDER, *CONTENT)).alias("place"))
     place = "struct<key: string, order: long, high: long, low: long>"
-    hashed = same.select("image", "place").mapInArrow(hasher(shape, ["place"]), f"hash long, place {place}")
+    hashed = same.select("image", "place").mapInArrow(in_worker(hasher(shape, ["place"])), f"hash long, place {place}")
     banded = hashed.select("hash", "place", F.explode(pieces(F.col("hash"), distance)).alias("piece"))
     later = banded.select("piece", F.col("hash").alias("later_hash"), F.col("place").alias("later"))
     pairs = banded.join(later, "piece").where((F.col("place") < F.col("later")) & is_near(F.col("hash"), F.col("later_hash"), distance))
@@ -83,7 +83,7 @@ def count_shared(spark: SparkSession, tally: Tally, work: Path, *, image: str, s
     """Validation and test rows that look like a train row. One Spark job."""
     parts = [(split, int(partition)) for split, rows in sorted(tally.staged.items()) for partition in rows]
     read = staged_hasher(parts, str(work), image, shape)
-    hashes = spark.range(0, len(parts), 1, len(parts)).mapInArrow(read, "hash long, is_train boolean")
+    hashes = spark.range(0, len(parts), 1, len(parts)).mapInArrow(in_worker(read), "hash long, is_train boolean")
     counted = hashes.groupBy("hash", "is_train").agg(F.count(F.lit(1)).alias("rows"))
     banded = counted.select("*", F.explode(pieces(F.col("hash"), distance)).alias("piece"))
     train = banded.where("is_train").select("piece", F.col("hash").alias("train_hash"))

@@ -17,7 +17,7 @@ from pyspark.storagelevel import StorageLevel
 from pipeline.prepare.columns import CONTENT, KEY, ORDER, col
 from pipeline.prepare.marks import is_in
 from pipeline.prepare.minhash import bands, jaccard, rows_per_band, shingles, signatures
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 
 PLACE = "place struct<key: string, order: long, high: long, low: long>"
 BUCKET = 20  # texts of one band's bucket that later ones are compared with, the first ones
@@ -31,14 +31,16 @@ def find_earlier(rows: DataFrame, text: str, similarity: float, shingle: int) ->
     Two Spark jobs: candidates are kept on the workers' disks between them. What is found goes through the driver, 40 bytes a text.
     """
     same = rows.where(is_in()).groupBy(*CONTENT).agg(F.min(F.struct(KEY, ORDER, *CONTENT)).alias("place"), F.first(col(text)).alias("text"))
-    banded = same.select("place", "text").mapInArrow(bander(rows_per_band(similarity), shingle), f"{PLACE}, bands array<long>, text string")
+    banded = same.select("place", "text").mapInArrow(
+        in_worker(bander(rows_per_band(similarity), shingle)), f"{PLACE}, bands array<long>, text string"
+    )
     kept = banded.persist(StorageLevel.DISK_ONLY)
     try:
         pairs = candidates(kept)
         texts = kept.select("place", "text")
         joined = pairs.join(texts.toDF("later", "later_text"), "later").join(texts.toDF("first", "first_text"), "first")
         compared = joined.mapInArrow(
-            comparer(similarity, shingle), "later struct<high: long, low: long>, first string, key string, order long"
+            in_worker(comparer(similarity, shingle)), "later struct<high: long, low: long>, first string, key string, order long"
         )
         nearest = compared.groupBy("later").agg(F.min(F.struct("key", "order", "first")).alias("found"))
         places = [F.col(f"later.{half}").alias(name) for half, name in zip(("high", "low"), CONTENT, strict=True)]

@@ -21,7 +21,7 @@ from pipeline.prepare.columns import FOUND, RAW, REASON, RULE, col
 from pipeline.prepare.personal import HINT, Names, find, mask
 from pipeline.prepare.secrets import HashKey, hash_key, read_names
 from pipeline.prepare.tally import Tally
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 from pipeline.schema import Personal
 from pipeline.sections.privacy import Action, Generalise, Kind, Privacy
 
@@ -47,7 +47,7 @@ def protect(rows: DataFrame, recipe: Recipe) -> DataFrame:
     texts = scanned(recipe)
     scan = scanner(texts, privacy, rows.columns, hash_key(privacy), read_names(privacy))
     types = ", ".join([*(f"`{name}` {kind}" for name, kind in rows.dtypes), f"{FOUND} array<int>"])
-    found = rows.mapInArrow(scan, types)
+    found = rows.mapInArrow(in_worker(scan), types)
     coarse = {name: action.generalise for name, action in privacy.columns.items() if action.generalise}
     gone = {name: F.lit(None).cast(dict(rows.dtypes)[name]) for name, action in privacy.columns.items() if action.drop}
     changed = found.withColumns({**{name: generalised(col(name), how) for name, how in coarse.items()}, **gone})

@@ -18,7 +18,7 @@ from pipeline.prepare.columns import CONTENT, KEY, ORDER, RAW, REASON, RULE, col
 from pipeline.prepare.documents import BadDocument
 from pipeline.prepare.privacy import protect
 from pipeline.prepare.source import RawFiles, escape_glob
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 from pipeline.sections.data import Source
 from pipeline.sections.text import Text
 
@@ -47,7 +47,7 @@ def read_documents(spark: SparkSession, recipe: Recipe, source: RawFiles) -> Dat
     from_path = path_columns(recipe)
     names = [column, *from_path, REASON, RULE, RAW, KEY]
     work = document_reader(recipe.source, options, source.base_uri, names, from_path, is_private=recipe.privacy is not None)
-    return found.mapInArrow(work, ", ".join(f"`{name}` string" for name in names))
+    return found.mapInArrow(in_worker(work), ", ".join(f"`{name}` string" for name in names))
 
 
 def path_columns(recipe: Recipe) -> list[str]:
@@ -157,7 +157,9 @@ def clean_column(rows: DataFrame, recipe: Recipe) -> DataFrame:
     column = recipe.content or ""
     names = rows.columns
     types = ", ".join(f"`{name}` {kind}" for name, kind in rows.dtypes)
-    cleaned = rows.mapInArrow(column_cleaner(column, recipe.columns[column].text or Text(), recipe.source.encoding, names), types)
+    cleaned = rows.mapInArrow(
+        in_worker(column_cleaner(column, recipe.columns[column].text or Text(), recipe.source.encoding, names)), types
+    )
     raw = F.to_json(
         F.struct(*(F.substring(col(name), 1, SHOWN_CHARACTERS).alias(name) if name == column else col(name) for name in declared(names)))
     )

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from pipeline.prepare.columns import FLOATS, NUMBERS, col
 from pipeline.prepare.sketch import CategorySketch, NumberSketch, Sketch, category_sketch, from_json, merge, number_sketch, to_json
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 
 STATE = "state binary"
 BLOCK_ROWS = 50_000
@@ -34,7 +34,7 @@ def sketch_columns(rows: DataFrame, kinds: Mapping[str, str]) -> dict[str, Sketc
     numbers = [name for name, kind in kinds.items() if kind != "category"]
     texts = [name for name, kind in kinds.items() if kind == "category"]
     columns = [F.array(*map(col, numbers)).cast(FLOATS).alias(NUMBERS)] if numbers else []
-    states = rows.select(*columns, *map(col, texts)).mapInArrow(sketch_partition(numbers, texts), STATE)
+    states = rows.select(*columns, *map(col, texts)).mapInArrow(in_worker(sketch_partition(numbers, texts)), STATE)
     return load(collect_merged(states, 0, merge_dumped))
 
 
@@ -111,7 +111,7 @@ def merge_dumped(states: Iterable[bytes]) -> bytes:
 def collect_merged(states: DataFrame, num_partitions: int, merge_all: Callable[[Iterable[bytes]], bytes]) -> bytes:
     """All partitions' states merged into one; on the workers first where there are many. One Spark job."""
     if num_partitions > FEW_PARTITIONS:
-        states = states.repartition(math.isqrt(num_partitions)).mapInArrow(merger(merge_all), STATE)
+        states = states.repartition(math.isqrt(num_partitions)).mapInArrow(in_worker(merger(merge_all)), STATE)
     return merge_all(bytes(row["state"]) for row in states.collect())
 
 

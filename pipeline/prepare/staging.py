@@ -46,7 +46,7 @@ from pipeline.prepare.sketch import category_sketch, number_sketch
 from pipeline.prepare.sketching import STATE, number_matrix, state_batch
 from pipeline.prepare.tally import Tally
 from pipeline.prepare.task_files import begin_folder, collect_tally, quarantine_path, write_arrow
-from pipeline.prepare.tasks import ArrowFunction, current_task
+from pipeline.prepare.tasks import ArrowFunction, current_task, in_worker
 from pipeline.schema import SAMPLE_ID, SPLITS
 from pipeline.sections.data import Column as ColumnSection
 
@@ -98,7 +98,7 @@ def stage_rows(rows: DataFrame, recipe: Recipe, num_partitions: int, *, is_arran
     hashed = [value.alias(name) for name, value in hashes(recipe, layout).items()]
     packed = rows.select(*map(col, columns), *found_columns(rows), numbers.alias(NUMBERS), *hashed)
     arranged = packed if is_arranged else packed.repartition(num_partitions, ORDER)
-    states = arranged.mapInArrow(stager(layout, str(work)), STATE)
+    states = arranged.mapInArrow(in_worker(stager(layout, str(work))), STATE)
     tally = collect_tally(states, num_partitions, work=work, files=files)
     tally.sketches = {name: tally.sketches[name] for name in (*layout.numbers, *layout.texts) if name in tally.sketches}
     return tally

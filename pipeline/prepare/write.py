@@ -18,7 +18,7 @@ from pipeline.prepare.interactions import pack as interactions
 from pipeline.prepare.layout import FilePlan
 from pipeline.prepare.pack import Packing, pack
 from pipeline.prepare.staging import read_staged
-from pipeline.prepare.tasks import ArrowFunction, current_task
+from pipeline.prepare.tasks import ArrowFunction, current_task, in_worker
 from pipeline.prepare.windows import prepared as windows
 from pipeline.schema import LABEL, LABEL_SHIFT, SAMPLE_ID, WEIGHT, SplitName
 
@@ -40,7 +40,7 @@ def write_files(spark: SparkSession, plans: Sequence[FilePlan], packing: AnyPack
         Rows of each file, by its path relative to `files`.
     """
     numbers = spark.range(0, len(plans), 1, len(plans))
-    written = numbers.mapInArrow(writer(plans, packing, str(work), str(files)), WRITTEN_SCHEMA).collect()
+    written = numbers.mapInArrow(in_worker(writer(plans, packing, str(work), str(files))), WRITTEN_SCHEMA).collect()
     return {row["path"]: row["rows"] for row in written}
 
 

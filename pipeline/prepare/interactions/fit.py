@@ -22,7 +22,7 @@ from pipeline.prepare.interactions.stage import InteractionLayout
 from pipeline.prepare.staging import read_staged
 from pipeline.prepare.summary import summarise
 from pipeline.prepare.tally import Tally
-from pipeline.prepare.tasks import ArrowFunction
+from pipeline.prepare.tasks import ArrowFunction, in_worker
 from pipeline.schema import CategoryEncoder, InteractionFacts
 from pipeline.sections.data import Encode
 
@@ -87,7 +87,9 @@ def fit_feature(tally: Tally, name: str) -> CategoryEncoder:
 def common_values(spark: SparkSession, tally: Tally, item: str, feature: str, work: Path) -> dict[str, str]:
     """The value of a feature that most train rows of each item have; of equally frequent ones the first in order. One Spark job."""
     parts = train_parts(tally)
-    pairs = spark.range(0, len(parts), 1, len(parts)).mapInArrow(pair_reader(parts, str(work), item, feature), "item string, value string")
+    pairs = spark.range(0, len(parts), 1, len(parts)).mapInArrow(
+        in_worker(pair_reader(parts, str(work), item, feature)), "item string, value string"
+    )
     counted = pairs.where("value IS NOT NULL").groupBy("item", "value").count()
     best = counted.groupBy("item").agg(F.min(F.struct((-F.col("count")).alias("few"), "value")).alias("best"))
     return {row["item"]: row["best"]["value"] for row in best.toLocalIterator()}

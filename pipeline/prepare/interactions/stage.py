@@ -31,7 +31,7 @@ from pipeline.prepare.sketching import STATE, state_batch
 from pipeline.prepare.staging import count_changes, staged_path, write_quarantine
 from pipeline.prepare.tally import Tally
 from pipeline.prepare.task_files import begin_folder, collect_tally, write_arrow
-from pipeline.prepare.tasks import ArrowFunction, current_task
+from pipeline.prepare.tasks import ArrowFunction, current_task, in_worker
 from pipeline.schema import SAMPLE_ID, SPLITS
 from pipeline.sections.interactions import Interactions
 
@@ -74,7 +74,7 @@ def stage_interactions(rows: DataFrame, layout: InteractionLayout, num_partition
         (col(rules.time) if rules.time else F.lit(0.0)).alias(TIME),
         (col(rules.weight) if rules.weight else F.lit(1.0)).alias(ROW_WEIGHT),
     )
-    states = packed.repartition(num_partitions, ORDER).mapInArrow(stager(layout, str(work)), STATE)
+    states = packed.repartition(num_partitions, ORDER).mapInArrow(in_worker(stager(layout, str(work))), STATE)
     return collect_tally(states, num_partitions, work=work, files=files)
 
 

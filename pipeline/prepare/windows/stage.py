@@ -31,7 +31,7 @@ from pipeline.prepare.sketching import STATE, number_matrix, state_batch
 from pipeline.prepare.staging import count_changes, staged_path, write_quarantine
 from pipeline.prepare.tally import Tally
 from pipeline.prepare.task_files import begin_folder, collect_tally, write_arrow
-from pipeline.prepare.tasks import ArrowFunction, current_task
+from pipeline.prepare.tasks import ArrowFunction, current_task, in_worker
 from pipeline.prepare.windows.cut import Cut, cut_windows, split_of_steps
 from pipeline.prepare.windows.rows import SERIES, STEP, STRETCH, TIME, arrange, groups, mark_stamps, stamps
 from pipeline.prepare.windows.steps import NOWHERE, ON_TIME, Columns, Floats, Integers, Steps, build_steps, context, gaps, step_time
@@ -106,7 +106,7 @@ def stage_windows(rows: DataFrame, layout: SeriesLayout, num_partitions: int, *,
     spread = packed.withColumn(STRETCH, F.explode(F.when(is_usable, needed_by).otherwise(F.array(own))))
     spread = spread.withColumn(IS_OWN, F.col(STRETCH) == own).drop("_near_step")
     arranged = spread.repartition(num_partitions, ORDER, STRETCH)
-    states = arranged.mapInArrow(stager(layout, str(work)), STATE)
+    states = arranged.mapInArrow(in_worker(stager(layout, str(work))), STATE)
     return collect_tally(states, num_partitions, work=work, files=files)
 
 
