@@ -51,7 +51,7 @@ SECTIONS = (
     "augment",
     "prepare",
 )
-PARTITION_BYTES = 32 << 20  # of source, behind one staged partition
+PARTITION_BYTES = 32 << 20  # of one staged partition, or of the source behind it where nobody knows how large a row will be
 MIN_PARTITIONS = 4
 MAX_BATCH, BATCH_BYTES = 10_000, 8 << 20
 MAX_BATCH_BYTES = 64 << 20  # of rows that are longer than expected
@@ -188,14 +188,14 @@ def prepare_rows(
 def arrange(spark: SparkSession, recipe: Recipe, source: RawFiles, before: Baseline) -> tuple[DataFrame, Bounds, int]:
     """(every raw row with its rule or split, bounds of stratified splits, partitions that rows are staged in). Lazy but for what is fitted.
 
-    Partition and order depend on the rows alone, never on the cluster: the number of partitions follows from the source's bytes.
+    Partition and order depend on the rows alone, never on the cluster: the number of partitions follows from the source.
     """
     from pipeline.prepare.clean import clean
     from pipeline.prepare.read import read_rows
     from pipeline.prepare.split import assign_splits, fit_bounds, leave_out_anomalies
     from pipeline.prepare.validate import drop_invalid
 
-    num_partitions = max(MIN_PARTITIONS, -(-source.num_bytes // PARTITION_BYTES))
+    num_partitions = max(MIN_PARTITIONS, -(-staged_bytes(recipe, source) // PARTITION_BYTES))
     rows = drop_invalid(by_series(read_rows(spark, recipe, source), recipe), recipe)
     bounds = fit_bounds(rows, recipe, before.bounds_for(recipe))
 
@@ -204,6 +204,16 @@ def arrange(spark: SparkSession, recipe: Recipe, source: RawFiles, before: Basel
 
     rows = leave_out_anomalies(assign_splits(rows, recipe, bounds), recipe)
     return clean(rows, recipe, num_partitions, read_again), bounds, num_partitions
+
+
+def staged_bytes(recipe: Recipe, source: RawFiles) -> int:
+    """About how much is staged. A sound of minutes may become a second, a small JPEG file many pixels: a file's own bytes say little."""
+    from pipeline.prepare.kinds import KINDS
+
+    if recipe.source.format not in ("images", "audio"):
+        return source.num_bytes
+    column = recipe.columns[recipe.content or ""]
+    return len(source.uris) * KINDS[column.kind].row_bytes(column)
 
 
 def by_series(rows: DataFrame, recipe: Recipe) -> DataFrame:
