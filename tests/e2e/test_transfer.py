@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import pytest
 import yaml
 
 from pipeline import config
-from pipeline.attempt import read_published
-from pipeline.paths import Run
+from pipeline.attempt import Found, read_published
+from pipeline.evaluate.rows import read_columns
+from pipeline.paths import Run, run_id
 from pipeline.register import store
+from pipeline.schema import SAMPLE_ID, Evaluated, SplitName
 from tests.conftest import PROJECT, FinishedRun, pipeline
 from tests.train.test_ranks import ranks_of, reached, start_training, train, wait_for, weights
 
@@ -81,24 +84,54 @@ def test_killed_while_layers_thaw_it_goes_on_to_the_same_weights_on_one_rank_as_
     assert [epoch.metrics["learning_rate"] for epoch in resumed.history] == pytest.approx([0.01] * 3 + [0.002] * 3)
 
 
+@pytest.fixture(scope="module")
+def parity(digits_run, tmp_path_factory) -> dict[str, Run]:
+    """Read only: conf/digits_parity.yaml from the registered champion and from random weights, up to the evaluation."""
+    root = tmp_path_factory.mktemp("parity") / "runs"
+    shutil.copytree(digits_run.root, root)
+    path, runs = PROJECT / "conf" / "digits_parity.yaml", {}
+    for side, sets in {"transfer": [], "scratch": ["transfer=null"]}.items():
+        recipe = config.load(path, sets)
+        runs[side] = Run(root, recipe.name, run_id(recipe.digest, None))
+        for stage in ("prepare", "train", "evaluate"):
+            command = pipeline(stage, path, *(argument for override in sets for argument in ("--set", override)), root=root)
+            assert command.code == 0, command.err
+    return runs
+
+
+def ids_of(run: Run, split: SplitName) -> set[str]:
+    return set(read_columns(data_of(run), split, [SAMPLE_ID]).column(0).to_pylist())
+
+
+def data_of(run: Run) -> Found:
+    manifest = read_published(run.stage("prepare"))
+    assert manifest is not None
+    return Found(manifest, run.stage("prepare"))
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_a_question_with_few_labels_is_answered_better_from_the_registered_champion_than_from_scratch(digits_run, tmp_path):
-    """Same images for training and test; the champion saw none of the test rows."""
-    shutil.copytree(digits_run.root, tmp_path, dirs_exist_ok=True)
-    sides = {"transfer": [], "scratch": ["--set", "transfer=null", "--set", "register.gate=null", "--set", "name=parity_scratch"]}
-    runs = {}
-    for side, sets in sides.items():
-        command = pipeline("run", PROJECT / "conf" / "digits_parity.yaml", *sets, root=tmp_path)
-        assert command.code == 0, command.err
-        runs[side] = Run(tmp_path, "parity_scratch" if sets else "digits_parity", "manual-00000000")
-    champion = read_published(digits_run.run.stage("train"))
-    tags = store.origin_of(runs["transfer"], "digits_parity", "champion", None)
-    assert champion is not None and tags is not None
+@pytest.mark.timeout(900)
+def test_both_see_the_same_few_labels_and_neither_training_saw_a_test_row(digits_run, parity):
+    few, test = ids_of(parity["transfer"], "train"), ids_of(parity["transfer"], "test")
+    assert (few, test) == (ids_of(parity["scratch"], "train"), ids_of(parity["scratch"], "test"))
+    assert len(few) < 60 and len(test) > 300
+    assert not test & (few | ids_of(digits_run.run, "train") | ids_of(digits_run.run, "validation"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_few_labels_answer_a_new_question_better_from_the_champion_than_from_scratch_beyond_both_intervals(parity):
+    found = {side: read_published(run.stage("evaluate")) for side, run in parity.items()}
+    accuracy = {side: Evaluated.model_validate(manifest.facts).metrics["accuracy"] for side, manifest in found.items()}
+    assert accuracy["transfer"].low > accuracy["scratch"].high
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_version_says_which_champion_it_started_from(digits_run, parity):
+    run, champion = parity["transfer"], read_published(digits_run.run.stage("train"))
+    command = pipeline("register", PROJECT / "conf" / "digits_parity.yaml", root=run.root)
+    assert command.code == 0, command.err
+    tags = store.origin_of(run, "digits_parity", "champion", None)
+    assert tags is not None and champion is not None
     assert (tags["origin_source"], tags["origin_train_digest"]) == ("digits@champion", champion.digest)
-    ids = {side: {split: ids_of(run, split) for split in ("train", "test")} for side, run in runs.items()}
-    assert ids["transfer"] == ids["scratch"] and len(ids["transfer"]["train"]) < 60
-    assert not set(ids["transfer"]["test"]) & set(ids_of(digits_run.run, "train"))
-    low = {side: evaluated(run).metrics["accuracy"].low for side, run in runs.items()}
-    high = {side: evaluated(run).metrics["accuracy"].high for side, run in runs.items()}
-    assert low["transfer"] > high["scratch"]
