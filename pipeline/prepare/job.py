@@ -56,7 +56,7 @@ MIN_PARTITIONS = 4
 MAX_BATCH, BATCH_BYTES = 10_000, 8 << 20
 MAX_BATCH_BYTES = 64 << 20  # of rows that are longer than expected
 UNLIMITED = 2**31 - 1
-LAYOUT = 4  # raise when the same recipe and source give other files
+LAYOUT = 5  # raise when the same recipe and source give other files
 
 
 def run(request: Request, spark: SparkSession | None = None) -> Outcome:
