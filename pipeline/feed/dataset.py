@@ -92,7 +92,7 @@ class TrainingFeed:
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """The steps of one epoch, those of the first from `start` on; ask for epochs in order, for the next one when this one is over.
 
-        Where no batch depends on the epoch's number, epochs share a pipeline: making its graph takes as long as some hundred batches.
+        Epochs share a pipeline: making its graph takes as long as some hundred batches, and TensorFlow never forgets all of one.
 
         Returns:
             (tensor (B, *shape), label (B,) int64 or float32 or (B, K) float32, weight (B,) float32).
@@ -101,47 +101,41 @@ class TrainingFeed:
         position = Position(epoch, self.start.step if epoch == self.start.epoch else 0)
         if self._stream is None:  # it opens files while TensorFlow and Keras make ready
             self._begin(position)
-        if self._has_ids:  # the epoch's number is part of the graph
-            return self._pipeline(position, lambda: position)
         self._asked = position
         if position.step not in self._made:
-            self._made[position.step] = self._pipeline(position, lambda: self._asked)
+            self._made[position.step] = self._pipeline(position.step)
         return self._made[position.step]
 
-    def _pipeline(self, position: Position, place: Callable[[], Position]) -> tf.data.Dataset:
-        """The steps of an epoch from where `place` says when it is iterated."""
-        dataset = decoded(self._batches(place), self.reader)
+    def _pipeline(self, first_step: int) -> tf.data.Dataset:
+        """The steps of the epoch that was last asked for, from a step of it on."""
+        dataset = decoded(self._batches(), self.reader)
         if self._log is not None:
-            dataset = dataset.map(id_log(Path(self._log), self.rank, position.epoch, position.step))
+            dataset = dataset.map(id_log(Path(self._log), self.rank))
         if self._has_ids:
             calls = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True} if self.augment else {}
-            dataset = dataset.map(self._augmented(position.epoch), **calls)
+            dataset = dataset.map(self._augmented, **calls)
         elif self.gives_back:
             dataset = dataset.map(lambda tensor, label, weight: (tensor, tensor, weight))
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(self.plan.num_steps - position.step))
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(self.plan.num_steps - first_step))
         if self._has_ids or self.reader.tensor.encoding:  # batches are made, which a thread can do ahead; else they are only pointed at
             return self.clock.around(dataset.prefetch(self.budget.prefetched_steps))
         return self.clock.around(dataset.with_options(nothing_to_tune()))
 
-    def _batches(self, place: Callable[[], Position]) -> tf.data.Dataset:
-        """(tensor, label, weight) and, where they are asked for, ids of a batch: slices of blocks, not copied."""
+    def _batches(self) -> tf.data.Dataset:
+        """(tensor, label, weight) and, where they are asked for, (B,) ids and (epoch, step) of a batch: slices of blocks, not copied."""
         leading = (None, self.batch)
-        signature = signatures(self.reader, leading) + ((tf.TensorSpec(leading, tf.int64),) if self._has_ids else ())
-        blocks = tf.data.Dataset.from_generator(lambda: self._blocks(place()), output_signature=signature)
+        signature = signatures(self.reader, leading)
+        if self._has_ids:
+            signature += (tf.TensorSpec(leading, tf.int64), tf.TensorSpec((None, 2), tf.int64))
+        blocks = tf.data.Dataset.from_generator(lambda: self._blocks(self._asked), output_signature=signature)
         return blocks.flat_map(lambda *block: tf.data.Dataset.from_tensor_slices(block))
 
-    def _augmented(self, epoch: int) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-        """A batch without its ids, changed if the recipe asks for it."""
-        augment, number = self.augment, tf.constant(epoch, tf.int64)
-        if self.gives_back:
-            return lambda tensor, label, weight, ids: (
-                augment(tensor, label, weight, ids, number)[0] if augment else tensor,
-                tensor,
-                weight,
-            )
-        if augment is None:
-            return lambda tensor, label, weight, ids: (tensor, label, weight)
-        return lambda tensor, label, weight, ids: augment(tensor, label, weight, ids, number)
+    def _augmented(
+        self, tensor: tf.Tensor, label: tf.Tensor, weight: tf.Tensor, ids: tf.Tensor, place: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """A batch without its ids and place, changed if the recipe asks for it."""
+        changed = self.augment(tensor, label, weight, ids, place[0]) if self.augment else (tensor, label, weight)
+        return (changed[0], tensor, weight) if self.gives_back else changed
 
     def close(self) -> None:
         """End the reading thread; what it has read ahead is let go."""
@@ -160,10 +154,11 @@ class TrainingFeed:
             except LonghaulError as error:
                 self.error = error
                 raise
+            places = [(position.epoch, number) for number in range(step, step + len(block.label))]
             step += len(block.label)
             if step == self.plan.num_steps:  # said before the last block is given: whoever has it may not ask again
                 self._at = Position(position.epoch + 1, 0)
-            yield (block.tensor, block.label, block.weight) + (() if block.ids is None else (block.ids,))
+            yield (block.tensor, block.label, block.weight) + (() if block.ids is None else (block.ids, np.array(places, np.int64)))
 
     def _begin(self, position: Position) -> Stream[Block]:
         """The thread, reading from there on."""
@@ -286,17 +281,18 @@ def nothing_to_tune() -> tf.data.Options:
     return options
 
 
-def id_log(folder: Path, rank: int, epoch: int, first_step: int) -> Callable[..., tuple[tf.Tensor, ...]]:
+def id_log(folder: Path, rank: int) -> Callable[..., tuple[tf.Tensor, ...]]:
     """A map that writes a line for each step: which rows it holds, as numbers over the split's files in the manifest's order."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, counter = folder / f"rank-{rank}-{os.getpid()}.jsonl", iter(range(first_step, 1 << 62))
+    path = folder / f"rank-{rank}-{os.getpid()}.jsonl"
 
-    def write(ids: Any) -> Any:
+    def write(ids: Any, place: Any) -> Any:
+        epoch, step = place.tolist()
         with path.open("a") as file:
-            file.write(json.dumps({"epoch": epoch, "step": next(counter), "rank": rank, "ids": ids.tolist()}) + "\n")
+            file.write(json.dumps({"epoch": epoch, "step": step, "rank": rank, "ids": ids.tolist()}) + "\n")
         return ids
 
-    def logged(tensor: tf.Tensor, label: tf.Tensor, weight: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return tensor, label, weight, tf.ensure_shape(tf.numpy_function(write, [ids], tf.int64, stateful=True), ids.shape)
+    def logged(tensor: tf.Tensor, label: tf.Tensor, weight: tf.Tensor, ids: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tensor, label, weight, tf.ensure_shape(tf.numpy_function(write, [ids, place], tf.int64, stateful=True), ids.shape), place
 
     return logged
