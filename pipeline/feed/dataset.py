@@ -124,7 +124,7 @@ class TrainingFeed:
     def _batches(self) -> tf.data.Dataset:
         """(tensor, label, weight) and, where they are asked for, (B,) ids and (epoch, step) of a batch: slices of blocks, not copied."""
         leading = (None, self.batch)
-        signature = signatures(self.reader, leading)
+        signature: tuple[tf.TensorSpec, ...] = signatures(self.reader, leading)
         if self._has_ids:
             signature += (tf.TensorSpec(leading, tf.int64), tf.TensorSpec((None, 2), tf.int64))
         blocks = tf.data.Dataset.from_generator(lambda: self._blocks(self._asked), output_signature=signature)
