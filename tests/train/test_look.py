@@ -6,8 +6,9 @@ import keras
 import pytest
 
 from models import cnn, rnn, transformer
-from pipeline import model_arguments
+from pipeline import config, model_arguments
 from pipeline.errors import ConfigError
+from pipeline.train.build import call_builder
 from pipeline.train.look import read_facts
 from pipeline.train.model_figures import of_layers
 from tests.conftest import PROJECT, pipeline
@@ -52,6 +53,13 @@ def test_facts_of_a_command_line_are_checked(text, says):
 
 def test_facts_of_a_command_line_are_numbers_and_lists():
     assert read_facts(["num_outputs=10", "image_shape=[28,28,1]"]) == {"num_outputs": 10, "image_shape": [28, 28, 1]}
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize(("recipe", "fact"), [("digits", "image_shape"), ("tumours", "num_features")])
+def test_a_model_of_data_that_is_not_prepared_yet_asks_for_prepare_and_names_the_facts(recipe, fact):
+    with pytest.raises(ConfigError, match=rf"not known before the data is prepared\. Run `pipeline prepare .*--fact {fact}="):
+        call_builder(config.load(PROJECT / "conf" / f"{recipe}.yaml"), {})
 
 
 def test_every_model_is_listed_with_what_it_takes():
