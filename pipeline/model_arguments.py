@@ -27,6 +27,11 @@ class Signature:
     wanted: tuple[str, ...]  # filled in where the data has them
     options: dict[str, tuple[str, str | None]]  # what a recipe may set: annotation and default as written
 
+    @property
+    def choice(self) -> tuple[str, ...]:
+        """Inputs of which it takes whichever the data has; none where one is always needed."""
+        return () if set(self.given) & INPUTS else tuple(name for name in self.wanted if name in INPUTS)
+
     def facts(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """What to call `build` with. Raises KeyError for a fact that is needed and not known."""
         return {name: known[name] for name in self.given} | {name: known[name] for name in self.wanted if name in known}
@@ -115,9 +120,8 @@ def problems(
     if ":" not in name and name not in (fits := models_for(task)):
         return [(("name",), f"model {name} is not for task: {task}. Expected one of: {', '.join(fits)}, or module:function of your own")]
     missing = [parameter for parameter in build.given if parameter not in given]
-    inputs = [parameter for parameter in build.wanted if parameter in INPUTS]
-    if not missing and inputs and not set(build.given) & INPUTS and not set(inputs) & given:
-        missing = [f"one of {' or '.join(inputs)}"]
+    if not missing and build.choice and not set(build.choice) & given:
+        missing = [f"one of {' or '.join(build.choice)}"]
     if missing:
         gives = f"which this recipe's columns do not give (they give {', '.join(sorted(given))})"
         return [(("name",), f"model {name} needs {', '.join(missing)}, {gives}")]

@@ -90,6 +90,17 @@ def test_each_big_library_has_one_owner(library):
                 assert name.startswith(OWNERS[library]), f"{name} imports {library}"
 
 
+def test_every_function_that_spark_runs_goes_through_the_worker_that_settles():
+    called = [
+        (name, node)
+        for name, tree in modules("pipeline")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "mapInArrow"
+    ]
+    bare = [f"{name}:{node.lineno}" for name, node in called if not ast.unparse(node.args[0]).startswith("in_worker(")]
+    assert called and not bare
+
+
 def test_models_import_nothing_of_the_pipeline():
     for name, tree in modules("models"):
         assert not [module for module in imports(tree) if module.split(".")[0] in ("pipeline", "dags")], name

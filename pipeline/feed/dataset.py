@@ -154,11 +154,11 @@ class TrainingFeed:
             except LonghaulError as error:
                 self.error = error
                 raise
-            places = [(position.epoch, number) for number in range(step, step + len(block.label))]
-            step += len(block.label)
+            first, step = step, step + len(block.label)
             if step == self.plan.num_steps:  # said before the last block is given: whoever has it may not ask again
                 self._at = Position(position.epoch + 1, 0)
-            yield (block.tensor, block.label, block.weight) + (() if block.ids is None else (block.ids, np.array(places, np.int64)))
+            arrays = (block.tensor, block.label, block.weight)
+            yield arrays if block.ids is None else (*arrays, block.ids, places(position.epoch, first, step))
 
     def _begin(self, position: Position) -> Stream[Block]:
         """The thread, reading from there on."""
@@ -181,6 +181,11 @@ class TrainingFeed:
         reads = epoch_reads(self.plan, self.lanes, start.epoch, start.step, self.budget.keep_rows)
         rows = self.cache.read([read.file for read in reads], queued=self.budget.queued_files)
         return len(reads), with_reads(rows, reads)
+
+
+def places(epoch: int, begin: int, end: int) -> np.ndarray[Any, Any]:
+    """(end - begin, 2) int64: (epoch, step) of each step of a range."""
+    return np.stack([np.full(end - begin, epoch), np.arange(begin, end)], axis=1)
 
 
 def with_reads(rows: Iterator[Rows], reads: Sequence[Read]) -> Iterator[tuple[Rows, Read]]:

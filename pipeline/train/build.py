@@ -38,8 +38,9 @@ def call_builder(recipe: Recipe, known: Mapping[str, Any]) -> keras.Model:
     signature = model_arguments.signature(path, function) if path else None
     if signature is None:
         raise DataError(f"The file of model {name} has gone since the recipe was checked.")
-    choice = [fact for fact in signature.wanted if fact in model_facts.names(recipe) and fact in model_arguments.INPUTS]
-    if missing := [fact for fact in (*signature.given, *(() if set(choice) & set(known) else choice)) if fact not in known]:
+    missing = [fact for fact in signature.given if fact not in known]
+    choice = [fact for fact in signature.choice if fact in model_facts.names(recipe)]
+    if missing := missing or ([] if set(choice) & set(known) else choice):
         raise ConfigError(
             f"model {name} is built from {', '.join(missing)}, which are not known before the data is prepared. Run `pipeline prepare "
             f"RECIPE` first, or say them to `pipeline model show`: {' '.join(f'--fact {fact}=…' for fact in missing)}"

@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from pipeline import config
-from pipeline.attempt import Found, read_published
+from pipeline.attempt import read_published
 from pipeline.evaluate.rows import read_columns
-from pipeline.paths import Run, run_id
 from pipeline.register import store
 from pipeline.schema import SAMPLE_ID, Evaluated, SplitName
+from pipeline.stage import upstream
 from tests.conftest import PROJECT, FinishedRun, pipeline
 from tests.train.test_ranks import ranks_of, reached, start_training, train, wait_for, weights
 
@@ -85,28 +85,21 @@ def test_killed_while_layers_thaw_it_goes_on_to_the_same_weights_on_one_rank_as_
 
 
 @pytest.fixture(scope="module")
-def parity(digits_run, tmp_path_factory) -> dict[str, Run]:
+def parity(digits_run, tmp_path_factory) -> dict[str, FinishedRun]:
     """Read only: conf/digits_parity.yaml from the registered champion and from random weights, up to the evaluation."""
     root = tmp_path_factory.mktemp("parity") / "runs"
     shutil.copytree(digits_run.root, root)
-    path, runs = PROJECT / "conf" / "digits_parity.yaml", {}
+    path, found = PROJECT / "conf" / "digits_parity.yaml", {}
     for side, sets in {"transfer": [], "scratch": ["transfer=null"]}.items():
-        recipe = config.load(path, sets)
-        runs[side] = Run(root, recipe.name, run_id(recipe.digest, None))
         for stage in ("prepare", "train", "evaluate"):
             command = pipeline(stage, path, *(argument for override in sets for argument in ("--set", override)), root=root)
             assert command.code == 0, command.err
-    return runs
+        found[side] = FinishedRun(root, config.load(path, sets), path, command)
+    return found
 
 
-def ids_of(run: Run, split: SplitName) -> set[str]:
-    return set(read_columns(data_of(run), split, [SAMPLE_ID]).column(0).to_pylist())
-
-
-def data_of(run: Run) -> Found:
-    manifest = read_published(run.stage("prepare"))
-    assert manifest is not None
-    return Found(manifest, run.stage("prepare"))
+def ids_of(here: FinishedRun, split: SplitName) -> set[str]:
+    return set(read_columns(upstream(here.request(), "prepare"), split, [SAMPLE_ID]).column(0).to_pylist())
 
 
 @pytest.mark.slow
@@ -115,23 +108,23 @@ def test_both_see_the_same_few_labels_and_neither_training_saw_a_test_row(digits
     few, test = ids_of(parity["transfer"], "train"), ids_of(parity["transfer"], "test")
     assert (few, test) == (ids_of(parity["scratch"], "train"), ids_of(parity["scratch"], "test"))
     assert len(few) < 60 and len(test) > 300
-    assert not test & (few | ids_of(digits_run.run, "train") | ids_of(digits_run.run, "validation"))
+    assert not test & (few | ids_of(digits_run, "train") | ids_of(digits_run, "validation"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_few_labels_answer_a_new_question_better_from_the_champion_than_from_scratch_beyond_both_intervals(parity):
-    found = {side: read_published(run.stage("evaluate")) for side, run in parity.items()}
-    accuracy = {side: Evaluated.model_validate(manifest.facts).metrics["accuracy"] for side, manifest in found.items()}
+    found = {side: upstream(here.request(), "evaluate").manifest.facts for side, here in parity.items()}
+    accuracy = {side: Evaluated.model_validate(facts).metrics["accuracy"] for side, facts in found.items()}
     assert accuracy["transfer"].low > accuracy["scratch"].high
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_version_says_which_champion_it_started_from(digits_run, parity):
-    run, champion = parity["transfer"], read_published(digits_run.run.stage("train"))
-    command = pipeline("register", PROJECT / "conf" / "digits_parity.yaml", root=run.root)
+    here, champion = parity["transfer"], upstream(digits_run.request(), "train")
+    command = pipeline("register", here.path, root=here.root)
     assert command.code == 0, command.err
-    tags = store.origin_of(run, "digits_parity", "champion", None)
-    assert tags is not None and champion is not None
-    assert (tags["origin_source"], tags["origin_train_digest"]) == ("digits@champion", champion.digest)
+    tags = store.origin_of(here.run, "digits_parity", "champion", None)
+    assert tags is not None
+    assert (tags["origin_source"], tags["origin_train_digest"]) == ("digits@champion", champion.manifest.digest)

@@ -7,6 +7,7 @@ import importlib
 import sys
 import zipfile
 import zipimport
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from pipeline.prepare import tasks
 
 
 @pytest.fixture
-def packed_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def packed_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An archive with a module, as pyspark.zip is one on a worker's path; imported from."""
     archive = tmp_path / "library.zip"
     with zipfile.ZipFile(archive, "w") as file:
