@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import signal
@@ -19,23 +20,11 @@ import yaml
 from pipeline import config, paths, storage
 from pipeline.console import Console
 from pipeline.errors import ConfigError, InfrastructureError, Interrupted, LonghaulError
-from pipeline.evaluate import job as evaluate_job
-from pipeline.feed import job as feed_job
 from pipeline.paths import STAGES, Run, Stage
-from pipeline.prepare import job as prepare_job
 from pipeline.progress import process_age_s
 from pipeline.register import job as register_job
 from pipeline.stage import Outcome, Request
 from pipeline.summary import describe_outcome, print_stage, print_summary
-from pipeline.train import job as train_job
-from pipeline.tune import job as tune_job
-
-JOBS: dict[Stage, Callable[[Request], Outcome]] = {
-    "prepare": prepare_job.run,
-    "train": train_job.run,
-    "evaluate": evaluate_job.run,
-    "register": register_job.run,
-}
 
 RecipePath = Annotated[Path, typer.Argument(help="A recipe, e.g. conf/digits.yaml.", metavar="RECIPE", show_default=False)]
 Root = Annotated[Path, typer.Option("--root", envvar="LONGHAUL_ROOT", help="Where runs and the model registry are kept.")]
@@ -146,11 +135,16 @@ def run(
         return
     outcomes: dict[Stage, Outcome] = {}
     for stage in STAGES:
-        outcomes[stage] = JOBS[stage](
+        outcomes[stage] = job(stage)(
             Request(checked, this_run, console, force=stage in again, allow_changed=allow_changed, registered=register_job.trained_folder)
         )
         print_stage(console, stage, outcomes[stage])
     print_summary(console, recipe, this_run, outcomes)
+
+
+def job(stage: Stage) -> Callable[[Request], Outcome]:
+    """What does a stage's work; loaded when it has to, since most commands need one."""
+    return importlib.import_module(f"pipeline.{stage}.job").run  # type: ignore[no-any-return]
 
 
 def one_stage(
@@ -169,7 +163,7 @@ def one_stage(
     checked, this_run = open_run(recipe, root, date, overrides, data)
     began = time.monotonic() - process_age_s()
     request = Request(checked, this_run, console, force, registered=register_job.trained_folder, began=began, **more)
-    outcome = JOBS[stage](request)
+    outcome = job(stage)(request)
     print_stage(console, stage, outcome)
     if as_json:
         print(json.dumps(as_record(stage, this_run, outcome)), flush=True)
@@ -275,6 +269,8 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Who reads what: lanes, files and rows of every rank, and how well the order is shuffled. Needs prepared data; reads no row."""
+    from pipeline.feed import job as feed_job
+
     console = Console(2 if as_json else 1)
     checked, this_run = open_run(recipe, root, date, overrides, data)
     found = feed_job.plan(Request(checked, this_run, console), ranks=ranks, epoch=epoch)
@@ -301,6 +297,8 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Search the recipe's `tune` space on validation rows; write a report and the best recipe. The same command goes on after a stop."""
+    from pipeline.tune import job as tune_job
+
     console = Console(2 if as_json else 1)
     found = tune_job.run(tune_job.Asked(recipe, root, tuple(overrides or ()), workers, register_job.trained_folder), console)
     if as_json:

@@ -6,6 +6,7 @@ Horovod's own Keras layer speaks Keras 2 and is not used (horovod#4290). How ran
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -76,9 +77,15 @@ class HorovodWorld(World):
         return np.asarray(hvd.broadcast(array, root_rank=0, name="from_rank_0"))
 
     def share_variables(self, variables: Sequence[Any]) -> None:
-        import horovod.tensorflow as hvd
+        from horovod.tensorflow.mpi_ops import broadcast_  # in place: what Horovod does otherwise is a graph, traced for each model
 
-        hvd.broadcast_variables([variable.value for variable in variables], root_rank=0)
+        groups: dict[tuple[str, int], list[Any]] = {}  # Horovod knows variables by their names, which two optimizers of a model share
+        seen: Counter[str] = Counter()
+        for value in (variable.value for variable in variables):
+            groups.setdefault((value.device, seen[value.name]), []).append(value)
+            seen[value.name] += 1
+        for index, group in enumerate(groups.values()):
+            broadcast_(group, root_rank=0, name=f"share_{index}")
 
 
 def yield_to_computing(threads: Iterable[int]) -> None:

@@ -91,6 +91,7 @@ def train(spec: Spec, world: World, stop: StopRequest) -> None:
     """Train to the end from the newest checkpoint, or from the start; rank 0 writes the model and what happened."""
     recipe = Recipe.model_validate_json(json.dumps(spec.recipe))
     recipe._folder = Path(spec.folder)
+    world.stopwatch.when_second = partial(mark, "first step", world.rank)  # Python hears of it when an execution of several steps is over
     NOW.in_reduce, NOW.num_reduces = (lambda: world.stopwatch.is_running), (lambda: world.stopwatch.times)
     found = open_prepared(storage.place(spec.prepared), spec.prepared_digest)
     make_deterministic(recipe.train.seed)

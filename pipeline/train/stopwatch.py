@@ -17,6 +17,7 @@ class Stopwatch:
         self.seconds = 0.0  # of all operations that have ended
         self.times = 0  # how often the operation has begun
         self.is_running = False
+        self.when_second: Callable[[], None] = lambda: None  # called as the operation begins for the second time: a whole step is done
         self._began_at = 0.0
 
     def around(self, call: Callable[[Sequence[Any]], list[Any]], tensors: Sequence[Any]) -> list[Any]:
@@ -35,6 +36,8 @@ class Stopwatch:
     def _begin(self) -> float:
         self._began_at, self.is_running = time.perf_counter(), True
         self.times += 1
+        if self.times == 2:
+            self.when_second()
         return 0.0
 
     def _end(self) -> float:
