@@ -34,17 +34,20 @@ def arguments() -> tuple[str, Path, Path, int]:
     return kind, Path(data), Path(out), int(cores)
 
 
-def consume(epoch: Callable[[int], Iterable[tuple[Any, ...]]], out: Path, *, epochs: int = 3, **versions: str) -> None:
+def consume(
+    epoch: Callable[[int], Iterable[tuple[Any, ...]]], out: Path, *, epochs: int = 3, is_alone: bool = True, **versions: str
+) -> None:
     """Take all batches of some epochs in Python and write `report.json`.
 
     Args:
         epoch: number -> its batches as numpy (tensor (B, *shape), label (B,)).
         out: the side's folder.
         epochs: how many; the first is not timed.
+        is_alone: no other process works for this one, so its CPU seconds are all there are.
         versions: of what the side ran on.
     """
     runs = [timed(lambda number=number: checksum(epoch(number))) for number in range(epochs)]
-    own = figures(runs[1:])
+    own = {name: value for name, value in figures(runs[1:]).items() if is_alone or "cpu" not in name}
     report(out, {**own, **{f"python.{name}": value for name, value in own.items()}}, [runs[-1].sums], **versions)
 
 

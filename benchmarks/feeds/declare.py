@@ -17,6 +17,11 @@ FAIRNESS = (
     "the first epoch is not timed; wall, CPU and memory are of the whole process, imports included",
     "sides of minutes run once, and take one epoch; sides bound to one core run once",
 )
+MOSAICML = "MosaicML Streaming: StreamingDataset(shuffle=True), StreamingDataLoader with a worker process a core, tensors of torch"
+MOSAICML_WRITES = (
+    "MosaicML Streaming writes its own shards first, which is not in its rate, and keeps its workers from one epoch to the next; it is "
+    "measured on all cores only"
+)
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}
 
 

@@ -4,7 +4,6 @@ packed/data/train/part-NNNNN.parquet   as prepare writes them: one binary column
 columns/part-NNNNN.parquet             a float column each, as Petastorm's recipe and Hugging Face datasets read them (table only)
 tfrecord/part-NNNNN.tfrecord           an Example a row, the tensor as bytes
 petastorm/                             Petastorm's own format, NdarrayCodec (images only; written by Spark)
-mds/                                   MosaicML Streaming's shards, written by `peer_data.py` in its environment
 rows.npz is not kept: in-memory sides read packed/ into arrays before their time starts
 """
 

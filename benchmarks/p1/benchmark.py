@@ -16,6 +16,7 @@ RATIOS = {
     "tfrecord": "tfrecord",
     "tensor_slices": "tensor-slices",
     "huggingface": "huggingface",
+    "mosaicml": "mosaicml",
     "arrow_decode": "arrow-decode",
 }
 both, slow = partial(declare.on_both, KIND), partial(declare.on_both, KIND, repetitions=1)
@@ -42,6 +43,7 @@ BENCHMARK = Benchmark(
         declare.side(
             KIND, "huggingface", "huggingface", "Dataset.from_parquet().shuffle().iter()", environment="huggingface", repetitions=1
         ),
+        declare.side(KIND, "mosaicml", "mosaicml", declare.MOSAICML, environment="mosaicml", repetitions=1),
     ),
     make_data=partial(rows.make, KIND),
     facts=partial(declare.facts, KIND),
@@ -61,9 +63,10 @@ BENCHMARK = Benchmark(
     },
     fairness=(
         *declare.FAIRNESS,
-        "only ours and Hugging Face shuffle rows; Petastorm shuffles row groups, TFRecord and arrays are read in order: that favours them",
+        "only ours, Hugging Face and MosaicML Streaming shuffle rows",
+        "Petastorm shuffles row groups, TFRecord and arrays are read in order: that favours them",
         "Hugging Face gives numpy arrays and converts no batch to a tensor: that favours it",
         "Petastorm's converter writes its own files by Spark first, which is not in its rate; it is measured on all cores only",
-        "MosaicML Streaming needs torch, whose build for this platform on PyPI brings 3 GB of CUDA libraries, and is not measured",
+        declare.MOSAICML_WRITES,
     ),
 )

@@ -14,6 +14,7 @@ RATIOS = {
     "petastorm_rebatch": "petastorm-rebatch",
     "tfrecord": "tfrecord",
     "tensor_slices": "tensor-slices",
+    "mosaicml": "mosaicml",
 }
 both, slow = partial(declare.on_both, KIND), partial(declare.on_both, KIND, repetitions=1)
 
@@ -35,6 +36,7 @@ BENCHMARK = Benchmark(
         *both("tfrecord", "tensorflow_alone", "TFRecord, parsed a batch at a time", "records"),
         *both("tensor-slices", "tensorflow_alone", "from_tensor_slices(arrays).batch()", "memory"),
         *both("arrow-decode", "arrow_decode", "pyarrow alone: whole files decoded, nothing batched"),
+        declare.side(KIND, "mosaicml", "mosaicml", declare.MOSAICML, environment="mosaicml", repetitions=1),
     ),
     make_data=partial(rows.make, KIND),
     facts=partial(declare.facts, KIND),
@@ -55,7 +57,9 @@ BENCHMARK = Benchmark(
     },
     fairness=(
         *declare.FAIRNESS,
-        "only ours shuffles rows; Petastorm shuffles row groups, TFRecord and arrays are read in order: that favours them",
+        "only ours and MosaicML Streaming shuffle rows",
+        "Petastorm shuffles row groups, TFRecord and arrays are read in order: that favours them",
+        declare.MOSAICML_WRITES,
         "bare pyarrow reads row after row as they lie; ours puts each in its place of a random order, which is one copy more",
     ),
 )
