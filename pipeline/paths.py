@@ -91,3 +91,9 @@ def run_id(config_digest: str, logical_date: datetime | None) -> str:
     if logical_date.tzinfo is None:
         raise ValueError(f"{logical_date.isoformat()} has no time zone. Write it as {logical_date.isoformat()}+00:00.")
     return f"{logical_date.astimezone(UTC):%Y%m%dT%H%M%SZ}-{config_digest[:8]}"
+
+
+def date_of(run_id: str) -> str | None:
+    """`20260103T000000Z` of a scheduled run's id, whose order is that of time; None of a run without a date."""
+    date = run_id.partition("-")[0]
+    return None if date == "manual" else date

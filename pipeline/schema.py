@@ -494,6 +494,7 @@ class Condition(Record):
     text: str  # "accuracy >= 0.95"
     value: float | None
     holds: bool
+    received: str = ""  # where it is no number
 
 
 class Registered(Record):

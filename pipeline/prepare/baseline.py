@@ -13,13 +13,12 @@ from pipeline.config import Recipe
 from pipeline.console import Console
 from pipeline.errors import DataError
 from pipeline.manifest import digest_of, verify_file
-from pipeline.paths import Run
+from pipeline.paths import Run, date_of
 from pipeline.prepare.drift import check_drift, compare, warnings
 from pipeline.prepare.sketch import Sketch, from_json
 from pipeline.schema import Drifted, Prepared, prepared
 
 STATISTICS = "statistics.json.gz"  # of a result's files: sketches of its train rows
-MANUAL = "manual-"
 
 
 @dataclass(frozen=True)
@@ -55,18 +54,14 @@ def find(run: Run, listing: str) -> Baseline:
             manifest = read_published(folder)
             if manifest is not None and folder != run.stage("prepare"):
                 others.append((folder.parent.name, Found(manifest, folder)))
-    if run.run_id.startswith(MANUAL):
+    today = date_of(run.run_id)
+    if today is None:
         newest = max((found for _, found in others), key=lambda found: found.manifest.started_at, default=None)
     else:
-        dated = [(date_of(name), found) for name, found in others if not name.startswith(MANUAL) and date_of(name) < date_of(run.run_id)]
+        dated = [(date, found) for name, found in others if (date := date_of(name)) and date < today]
         newest = max(dated, key=lambda pair: (pair[0], pair[1].manifest.started_at))[1] if dated else None
     own = read_published(run.stage("prepare"))
     return Baseline(Found(own, run.stage("prepare")) if own else None, newest, listing)
-
-
-def date_of(run_id: str) -> str:
-    """`20260103T000000Z` of a scheduled run's id; the rest says which recipe it was."""
-    return run_id.partition("-")[0]
 
 
 def facts_of(found: Found | None) -> Prepared | None:

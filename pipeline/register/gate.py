@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from pipeline.paths import date_of
 from pipeline.schema import LOWER_IS_BETTER, Condition, Evaluated
 from pipeline.sections.training import Gate, Limit, VersusChampion
 
@@ -47,6 +48,20 @@ def check_champion(rule: VersusChampion, values: Mapping[str, float], champion: 
     return Condition(text=f"{text} (champion: {best:.6g})", value=value, holds=holds)
 
 
+def check_date(run_id: str, champion_run_id: str) -> tuple[Condition, ...]:
+    """Of a gate that does not compare with the champion: the model of an older date must not replace it for having been run last.
+
+    Args:
+        run_id: the candidate's; without a date nothing is asked, nor where the champion has none.
+        champion_run_id: of the run that registered it.
+    """
+    mine, best = date_of(run_id), date_of(champion_run_id)
+    if mine is None or best is None or mine >= best:
+        return ()
+    text = f"a date not before the champion's, {best}, or a gate with versus_champion"
+    return (Condition(text=text, value=None, holds=False, received=mine),)
+
+
 def at_least(value: float | None, bound: float | None) -> bool:
     """False for a missing value or NaN, on either side."""
     return value is not None and bound is not None and value >= bound - SLACK * max(1.0, abs(bound))
@@ -63,6 +78,6 @@ def explain_rejection(conditions: Sequence[Condition], evaluated: Evaluated) -> 
         if not condition.holds:
             interval = evaluated.metrics.get(condition.text.split(" ", 1)[0])
             spread = f" ({100 * evaluated.confidence:g} % interval {interval.low:.4g} to {interval.high:.4g})" if interval else ""
-            received = "nothing" if condition.value is None else f"{condition.value:.6g}{spread}"
+            received = condition.received or "nothing" if condition.value is None else f"{condition.value:.6g}{spread}"
             lines.append(f"  expected {condition.text}, received {received}")
     return "\n".join(lines)

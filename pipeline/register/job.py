@@ -12,8 +12,8 @@ from pipeline.lineage import check_made_from
 from pipeline.manifest import Manifest
 from pipeline.paths import Run
 from pipeline.register import gate
-from pipeline.register.store import Candidate, origin_of, settle
-from pipeline.schema import Evaluated
+from pipeline.register.store import Candidate, Champion, origin_of, settle
+from pipeline.schema import Condition, Evaluated
 from pipeline.sections.transfer import REGISTERED
 from pipeline.stage import Outcome, Request, Work
 
@@ -75,7 +75,14 @@ def published_prepare(request: Request) -> Manifest:
 
 def register(request: Request, candidate: Candidate) -> Work:
     result, rules = Evaluated.model_validate(candidate.evaluate.manifest.facts), request.recipe.register_
-    decision = settle(candidate, lambda champion: gate.decide(rules.gate, result, champion))
+
+    def decide(champion: Champion | None) -> tuple[Condition, ...]:
+        if champion is None:
+            return gate.decide(rules.gate, result, None)
+        dates = gate.check_date(request.run.run_id, champion.run_id) if rules.gate.versus_champion is None else ()
+        return (*gate.decide(rules.gate, result, champion.metrics), *dates)
+
+    decision = settle(candidate, decide)
     if not decision.conditions:
         request.console.warn(f"register.gate of {request.recipe.name} has no conditions: every model is registered.")
     if decision.registered is None:

@@ -59,6 +59,11 @@ class Champion:
     version: ModelVersion
     metrics: Mapping[str, float]
 
+    @property
+    def run_id(self) -> str:
+        """Of the run of this pipeline that registered it; "manual" of a version that somebody else made."""
+        return str(self.version.tags.get("pipeline_run", "manual"))
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -68,12 +73,12 @@ class Decision:
     registered: Registered | None
 
 
-def settle(candidate: Candidate, decide: Callable[[Mapping[str, float] | None], tuple[Condition, ...]]) -> Decision:
+def settle(candidate: Candidate, decide: Callable[[Champion | None], tuple[Condition, ...]]) -> Decision:
     """Put the candidate before the gate and record what came out: a version with the alias, or a rejected run.
 
     Args:
         candidate: model and evidence.
-        decide: conditions, given the metrics of the champion or None.
+        decide: conditions, given the champion or None.
 
     Raises:
         InfrastructureError: the store is locked, damaged or unreachable. What was recorded is found again by a rerun.
@@ -82,11 +87,9 @@ def settle(candidate: Candidate, decide: Callable[[Mapping[str, float] | None], 
         return retrying(lambda: settle_once(connect(candidate.run), candidate, decide), candidate.run.registry)
 
 
-def settle_once(
-    client: MlflowClient, candidate: Candidate, decide: Callable[[Mapping[str, float] | None], tuple[Condition, ...]]
-) -> Decision:
+def settle_once(client: MlflowClient, candidate: Candidate, decide: Callable[[Champion | None], tuple[Condition, ...]]) -> Decision:
     champion = find_champion(client, candidate)
-    conditions = decide(None if champion is None else champion.metrics)
+    conditions = decide(champion)
     if not passes(conditions):
         record_rejected(client, candidate, conditions)
         return Decision(conditions, None)
