@@ -1,12 +1,17 @@
-/* While the file that CLOCK_SET_BACK_WHILE names is there, the wall clock of this process is an hour behind; other clocks are as they were. */
+/* While the file that CLOCK_SET_BACK_WHILE names is there, the wall clock of this process is an hour behind; other clocks are as they were.
+   Waits until a time of that clock end when it says so: the kernel's clock, which they go by, is still an hour ahead of it, and a thread
+   that waits for the next tenth of a second would be woken at once, look at the clock, and wait again, all the time. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #define BACK_S 3600
+#define A_DATE 1000000000 /* seconds: of a wall clock, since no machine has been up for 31 years */
 
 static time_t back(void) {
   const char *path = getenv("CLOCK_SET_BACK_WHILE");
@@ -35,4 +40,26 @@ time_t time(time_t *out) {
   if (clock_gettime(CLOCK_REALTIME, &precise) != 0) return (time_t)-1;
   if (out != NULL) *out = precise.tv_sec;
   return precise.tv_sec;
+}
+
+static struct timespec in_kernel(const struct timespec *until) {
+  struct timespec found = *until;
+  if (found.tv_sec > A_DATE) found.tv_sec += back();
+  return found;
+}
+
+int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until) {
+  static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+  void *found = real == NULL ? dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2") : NULL; /* x86-64 has an older one as well */
+  if (real == NULL && found == NULL) found = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+  if (real == NULL) real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))found;
+  struct timespec then = in_kernel(until);
+  return real(condition, mutex, &then);
+}
+
+int sem_timedwait(sem_t *semaphore, const struct timespec *until) {
+  static int (*real)(sem_t *, const struct timespec *);
+  if (real == NULL) real = (int (*)(sem_t *, const struct timespec *))dlsym(RTLD_NEXT, "sem_timedwait");
+  struct timespec then = in_kernel(until);
+  return real(semaphore, &then);
 }
