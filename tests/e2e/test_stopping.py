@@ -47,7 +47,7 @@ def start(root: Path) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)], ids=lambda number: number.name)
 def test_a_stopped_spark_job_says_143_and_leaves_no_process_and_no_result(tmp_path, number):
     process = start(tmp_path)
     children = descendants(process.pid)

@@ -26,6 +26,7 @@ def files_with(text: str, root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_two_ranks_on_prepared_data_in_a_bucket_give_the_weights_of_a_local_run(iris_run: FinishedRun, s3, bucket, tmp_path):
     overrides = ("train.epochs=2", "train.early_stopping=null")
     local, _ = train(iris_run, tmp_path / "local", *overrides)

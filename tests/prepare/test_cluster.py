@@ -251,6 +251,7 @@ def written_files(job: Job) -> list[Path]:
     return list(job.root.glob("*/*/prepare/attempt-*/files/data/*/*part-*"))
 
 
+@pytest.mark.slow
 def test_executors_killed_at_work_change_nothing(cluster, table, tmp_path):
     with submitted(table.recipe, tmp_path / "job", "standalone", cluster.environment, master=cluster.url, **SMALL) as job:
         first = while_running(job, lambda: len(found := cluster.executors()) == 2 and found)

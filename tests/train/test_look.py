@@ -82,6 +82,7 @@ def test_a_model_is_shown_before_and_after_its_data_is_prepared(digits_run, tmp_
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_two_ranks_are_verified_against_one_on_a_users_recipe(iris_run):
     found = pipeline("verify", iris_run.path, "--ranks", "2", root=iris_run.root)
     assert found.code == 0, found.err

@@ -57,9 +57,13 @@ def weights(model: Path) -> list[np.ndarray]:
     ("fixture", "overrides"),
     [
         ("iris_run", ("train.epochs=4", "train.early_stopping=null")),
-        pytest.param("iris_run", ("train.epochs=4", "train.early_stopping=null", "launch.pin=true"), marks=TWO_CORES),
+        pytest.param("iris_run", ("train.epochs=4", "train.early_stopping=null", "launch.pin=true"), marks=[TWO_CORES, pytest.mark.slow]),
         # Small steps of SGD: Adam makes a whole step of a gradient's last digit near zero, and pooling one of a tie between two pixels.
-        ("digits_run", (*SMALL_CNN, "train.early_stopping=null", "train.optimizer={name: sgd, learning_rate: 0.005}")),
+        pytest.param(
+            "digits_run",
+            (*SMALL_CNN, "train.early_stopping=null", "train.optimizer={name: sgd, learning_rate: 0.005}"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["mlp", "mlp-pinned", "cnn"],
 )
