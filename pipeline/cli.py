@@ -144,7 +144,8 @@ def run(
 
 def job(stage: Stage) -> Callable[[Request], Outcome]:
     """What does a stage's work; loaded when it has to, since most commands need one."""
-    return importlib.import_module(f"pipeline.{stage}.job").run  # type: ignore[no-any-return]
+    run: Callable[[Request], Outcome] = importlib.import_module(f"pipeline.{stage}.job").run
+    return run
 
 
 def one_stage(

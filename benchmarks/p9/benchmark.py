@@ -61,7 +61,7 @@ BENCHMARK = Benchmark(
     id="P9",
     title="from `pipeline train` to the first step on two ranks, over one process that imports TensorFlow and builds the model",
     steps=(
-        "pipeline train conf/digits.yaml on prepared data: recipe, digests, rendezvous, ranks, imports, model, graph, first execution",
+        "pipeline train conf/digits.yaml on prepared data: recipe, digests, rendezvous, ranks, imports, model, graph, first step",
         "bare, lean: import tensorflow and keras, the same builder with the same arguments; neither trains nor reads",
         "seconds since the process was started, the interpreter's own start included",
     ),

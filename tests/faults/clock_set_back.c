@@ -50,9 +50,11 @@ static struct timespec in_kernel(const struct timespec *until) {
 
 int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until) {
   static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
-  void *found = real == NULL ? dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2") : NULL; /* x86-64 has an older one as well */
-  if (real == NULL && found == NULL) found = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
-  if (real == NULL) real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))found;
+  if (real == NULL) {
+    void *found = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2"); /* x86-64 has an older one as well */
+    if (found == NULL) found = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+    real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))found;
+  }
   struct timespec then = in_kernel(until);
   return real(condition, mutex, &then);
 }

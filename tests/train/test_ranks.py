@@ -18,6 +18,7 @@ import pytest
 from pipeline import config
 from pipeline.paths import Run, run_id
 from pipeline.schema import Trained
+from pipeline.train.launch import launch
 from tests.conftest import PIPELINE, PROJECT, FinishedRun, pipeline
 
 pytestmark = pytest.mark.e2e
@@ -246,3 +247,22 @@ print([name for name in ("tensorflow", "keras", "horovod.tensorflow") if name in
     done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
     assert [(tmp_path / f"rank-{rank}.log").read_text().strip() for rank in range(2)] == ["0", "1"]
+
+
+SHARES = """
+import keras
+from pipeline.train.horovod import detect_world
+world = detect_world()
+types = ("float32", "int64", "float32")
+variables = [keras.Variable([world.rank + number], dtype=dtype, name="same") for number, dtype in enumerate(types)]
+assert len({variable.value.name for variable in variables}) == 1
+world.share_variables(variables)
+print(world.rank, [variable.numpy().tolist() for variable in variables])
+"""
+
+
+@pytest.mark.slow
+def test_variables_of_one_name_and_of_any_type_are_rank_zeros_everywhere(tmp_path):
+    launch(["-c", SHARES], 2, logs=tmp_path, stall_timeout_s=120, on_event=lambda event: None)
+    said = [(tmp_path / f"rank-{rank}.log").read_text().splitlines()[-1] for rank in range(2)]
+    assert said == [f"{rank} [[0.0], [1], [2.0]]" for rank in range(2)]
