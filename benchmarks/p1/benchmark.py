@@ -18,6 +18,7 @@ RATIOS = {
     "huggingface": "huggingface",
     "mosaicml": "mosaicml",
     "arrow_decode": "arrow-decode",
+    "arrow_decode_kept": "arrow-decode-kept",
 }
 both, slow = partial(declare.on_both, KIND), partial(declare.on_both, KIND, repetitions=1)
 
@@ -40,6 +41,7 @@ BENCHMARK = Benchmark(
         *both("tfrecord", "tensorflow_alone", "TFRecord, parsed a batch at a time", "records"),
         *both("tensor-slices", "tensorflow_alone", "from_tensor_slices(arrays).batch()", "memory"),
         *both("arrow-decode", "arrow_decode", "pyarrow alone: whole files decoded, nothing batched"),
+        *both("arrow-decode-kept", "arrow_decode", "the same, with memory that is kept from one file to the next"),
         declare.side(
             KIND, "huggingface", "huggingface", "Dataset.from_parquet().shuffle().iter()", environment="huggingface", repetitions=1
         ),

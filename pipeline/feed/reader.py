@@ -16,9 +16,9 @@ from pipeline.attempt import Found
 from pipeline.disk_cache import DiskCache
 from pipeline.errors import DataError, LonghaulError
 from pipeline.feed.columns import LabelDtype, Rows, decode
-from pipeline.feed.store_files import Source, StoreFiles
+from pipeline.feed.petastorm_files import PetastormFiles, Source
 from pipeline.manifest import FileEntry
-from pipeline.paths import Place, Remote
+from pipeline.paths import Place
 from pipeline.progress import NOW
 from pipeline.schema import LABEL, WEIGHT, SplitName, Task, Tensor, files_of, prepared
 from pipeline.sections.feed import Feed
@@ -26,7 +26,6 @@ from pipeline.sections.feed import Feed
 # A class index, or 0 where there are no classes; a scaled number.
 LABEL_DTYPES: dict[Task, LabelDtype] = {"classification": "int64", "regression": "float32", "autoencoder": "int64", "gan": "int64"}
 
-KEPT_MS = 10_000  # that Arrow keeps memory for the next file: pages fresh from the kernel make decoding three times as slow
 POLL_S = 0.03  # between a waiting reader's looks at whether it is to end; Petastorm's own 1 ms take 3 % of a core all the time
 GROUP = 8  # files that one Petastorm reader opens: it looks at every footer before it gives a row, about 2 ms each
 
@@ -110,7 +109,7 @@ class Group:
 
     folder: Place
     reader: Any
-    files: StoreFiles | None  # None where Petastorm opens them itself
+    files: PetastormFiles
 
     def tables(self) -> Iterator[pa.Table]:
         """The reader's tables; its thread ends with the iteration, however that ends."""
@@ -130,17 +129,14 @@ class Group:
         self.reader.stop()
         if not is_over:
             self.reader.join()
-        if self.files is not None:
-            self.files.close()
+        self.files.close()
 
 
 def open_group(sources: Sequence[Source], columns: Sequence[str], queued: int, copies: DiskCache | None) -> Group:
     """A reader over files of one folder. Raises DataError, InfrastructureError."""
     folder = sources[0].place.parent
     try:
-        if copies is None and not isinstance(folder, Remote):
-            return Group(folder, open_petastorm([uri_of(source.place) for source in sources], columns, queued, None), None)
-        files = StoreFiles(sources, copies)
+        files = PetastormFiles(sources, copies)
         try:
             return Group(folder, open_petastorm([source.url for source in sources], columns, queued, files), files)
         except BaseException:
@@ -152,24 +148,18 @@ def open_group(sources: Sequence[Source], columns: Sequence[str], queued: int, c
         raise explained(error, "open", folder) from error
 
 
-def uri_of(path: Place) -> str:
-    return str(path) if isinstance(path, Remote) else path.absolute().as_uri()
-
-
 def explained(error: Exception, doing: str, folder: Place) -> LonghaulError:
     failure = storage.failure_of(error, folder)
     return failure or DataError(f"Cannot {doing} prepared data in {folder}: {error}. Run prepare again with --force.")
 
 
-def open_petastorm(urls: Sequence[str], columns: Sequence[str], queued: int, files: StoreFiles | None) -> Any:
+def open_petastorm(urls: Sequence[str], columns: Sequence[str], queued: int, files: PetastormFiles) -> Any:
     # One worker thread: it reads ahead of the consumer, and only one keeps the order. Petastorm's process pool hangs when
     # a worker dies, and its disk cache fails its own tests on this pyarrow.
     from petastorm import make_batch_reader
     from petastorm.workers_pool import thread_pool
 
     thread_pool.IO_TIMEOUT_INTERVAL_S = POLL_S
-    if pa.default_memory_pool().backend_name == "jemalloc":
-        pa.jemalloc_set_decay_ms(KEPT_MS)
     # Petastorm uses what pyarrow 14 calls deprecated, from its own thread: only a filter for the process reaches it.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.")
     reader = make_batch_reader(

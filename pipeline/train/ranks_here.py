@@ -17,6 +17,9 @@ from pipeline.errors import ConfigError
 from pipeline.train.events import EVENTS_FD, Event
 
 PIN = "LONGHAUL_PIN"  # a variable of a world: launch.pin
+# Arrow keeps the memory of one file for the next, in pages of 2 MB: pages fresh from the kernel took two thirds of the time of decoding
+# images (docs/feed.md). One arena, since reading threads take turns; the kernel may have what was not used for 30 s.
+ARROW_MEMORY = {"JE_ARROW_MALLOC_CONF": "thp:always,narenas:1,dirty_decay_ms:30000,muzzy_decay_ms:-1"}
 PINNED = {"HOROVOD_CYCLE_TIME": "0.2"}  # ms between two looks at what is to be summed; where computing goes first, looks cost nothing
 
 
@@ -38,10 +41,11 @@ class RanksHere:
         self.processes: list[subprocess.Popen[bytes]] = []
         self._pending = b""
         shares = share_cores(len(worlds)) if any(PIN in world for world in worlds) else []
+        given = ARROW_MEMORY | (PINNED if shares else {}) | os.environ | thread_limits(len(worlds))
         self._events, send = os.pipe()
         try:
             for number, world in zip(self.numbers, worlds, strict=True):
-                environment = {**(PINNED if shares else {}), **os.environ, **thread_limits(len(worlds)), **world, EVENTS_FD: str(send)}
+                environment = {**given, **world, EVENTS_FD: str(send)}
                 with (logs / f"rank-{number}.log").open("ab") as log:
                     command = [sys.executable, *arguments]
                     self.processes.append(

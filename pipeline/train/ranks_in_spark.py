@@ -19,7 +19,7 @@ from typing import Any
 from pipeline.errors import InfrastructureError
 from pipeline.train.events import EVENTS_FD, EVENTS_FILE, Event
 from pipeline.train.heartbeat import STOP_FILE
-from pipeline.train.ranks_here import thread_limits
+from pipeline.train.ranks_here import ARROW_MEMORY, thread_limits
 from pipeline.train.ranks_over_ssh import passed_on
 from pipeline.train.rendezvous import pick_interface
 from pipeline.train.spark_servers import guarded
@@ -155,7 +155,7 @@ def run_rank(arguments: list[str], logs: str, environment: dict[str, str]) -> in
     limits = thread_limits(int(os.environ.get("HOROVOD_LOCAL_SIZE", "1")))
     own = {key: value for key, value in os.environ.items() if key != EVENTS_FD}
     horovods = {key: value for key, value in own.items() if key.startswith(("HOROVOD_", "NCCL_SOCKET_"))}
-    mine = {**own, **limits, **environment, **horovods, EVENTS_FILE: str(events), STOP_FILE: str(folder / STOP)}
+    mine = {**ARROW_MEMORY, **own, **limits, **environment, **horovods, EVENTS_FILE: str(events), STOP_FILE: str(folder / STOP)}
     with (folder / f"rank-{rank}.log").open("ab") as log:
         process = subprocess.Popen([sys.executable, *arguments], env=mine, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:

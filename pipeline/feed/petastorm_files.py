@@ -1,4 +1,4 @@
-"""What Petastorm opens files through that are not plain local ones: on a store, or as a copy on this disk."""
+"""What Petastorm opens files through: on this disk, on a store, or as a copy of one."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Source:
 
     @property
     def url(self) -> str:
-        """For Petastorm, which asks `StoreFiles` for its path."""
+        """For Petastorm, which asks `PetastormFiles` for its path."""
         return f"file:///{self.entry.path}"
 
 
-class StoreFiles(FileSystem):  # type: ignore[misc]  # pyarrow publishes no types
+class PetastormFiles(FileSystem):  # type: ignore[misc]  # pyarrow publishes no types
     """A file system of a few files, known by their paths in the manifest.
 
     Petastorm 0.12.1 passes arguments that only pyarrow's older dataset takes, and pyarrow 14 takes that one for file systems of this
@@ -67,6 +67,7 @@ class StoreFiles(FileSystem):  # type: ignore[misc]  # pyarrow publishes no type
         return False
 
     def open(self, path: str, mode: str = "rb") -> IO[bytes] | Any:
-        if path in self._local:
-            return pa.OSFile(str(self._local[path]), "rb")
-        return storage.open_file(self._sources[path].place)
+        place = self._local.get(path, self._sources[path].place)
+        if isinstance(place, Path):  # Arrow reads into memory of its own; Petastorm's own way takes a new Python object for each read
+            return pa.OSFile(str(place), "rb")
+        return storage.open_file(place)
