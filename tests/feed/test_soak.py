@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
+from pipeline.train.ranks_here import ARROW_MEMORY
 from tests.conftest import PROJECT
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow, pytest.mark.timeout(1800)]  # minutes
@@ -61,7 +63,7 @@ print(json.dumps(resident))
 )
 def test_memory_is_flat_over_hundreds_of_epochs(tmp_path, epochs, rows, files, width, batch, extra):
     arguments = [str(value) for value in (tmp_path, epochs, rows, files, width, batch)] + [json.dumps(extra)]
-    done = subprocess.run([sys.executable, "-c", SOAK, *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=1700, check=False)
+    done = subprocess.run([sys.executable, "-c", SOAK, *arguments], cwd=PROJECT, env=os.environ | ARROW_MEMORY, capture_output=True, text=True, timeout=1700, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     resident = json.loads(done.stdout.splitlines()[-1])
     quarter = len(resident) // 4

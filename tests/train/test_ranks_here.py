@@ -22,10 +22,21 @@ thread.start()
 thread.join()
 print(found[0], os.environ["TF_NUM_INTRAOP_THREADS"])
 """
+COUNTS_NEW_PAGES = """
+import os, resource
+import numpy as np, pyarrow as pa
+def fill():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    memory = pa.allocate_buffer(64 << 20)
+    np.frombuffer(memory, np.uint8)[::4096] = 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+fill()
+print(fill(), os.environ["JE_ARROW_MALLOC_CONF"])
+"""
 
 
-def said(logs: Path, worlds: list[dict[str, str]]) -> list[str]:
-    ranks = RanksHere(["-c", TELLS_ITS_CORES], worlds, logs)
+def said(logs: Path, worlds: list[dict[str, str]], program: str = TELLS_ITS_CORES) -> list[str]:
+    ranks = RanksHere(["-c", program], worlds, logs)
     try:
         while None in ranks.poll():
             time.sleep(0.05)
@@ -53,6 +64,17 @@ def test_more_pinned_ranks_than_cores_are_refused_before_any_starts(tmp_path):
     with pytest.raises(ConfigError, match="launch.pin"):
         RanksHere(["-c", TELLS_ITS_CORES], [{"HOROVOD_RANK": str(rank), PIN: "1"} for rank in range(size)], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_arrow_in_a_rank_fills_memory_that_it_had_before(tmp_path, monkeypatch):
+    monkeypatch.delenv("JE_ARROW_MALLOC_CONF", raising=False)
+    new_pages, settings = said(tmp_path, [{"HOROVOD_RANK": "0"}], COUNTS_NEW_PAGES)[0].split(" ", 1)
+    assert int(new_pages) < 1_000, f"of 16,384, with {settings}"
+
+
+def test_what_the_environment_says_of_arrows_memory_goes_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("JE_ARROW_MALLOC_CONF", "narenas:2")
+    assert said(tmp_path, [{"HOROVOD_RANK": "0"}], COUNTS_NEW_PAGES)[0].endswith("narenas:2")
 
 
 @given(st.integers(1, 64), st.integers(1, 64))
