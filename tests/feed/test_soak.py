@@ -63,7 +63,8 @@ print(json.dumps(resident))
 )
 def test_memory_is_flat_over_hundreds_of_epochs(tmp_path, epochs, rows, files, width, batch, extra):
     arguments = [str(value) for value in (tmp_path, epochs, rows, files, width, batch)] + [json.dumps(extra)]
-    done = subprocess.run([sys.executable, "-c", SOAK, *arguments], cwd=PROJECT, env=os.environ | ARROW_MEMORY, capture_output=True, text=True, timeout=1700, check=False)
+    command, environment = [sys.executable, "-c", SOAK, *arguments], os.environ | ARROW_MEMORY
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=1700, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     resident = json.loads(done.stdout.splitlines()[-1])
     quarter = len(resident) // 4
