@@ -62,6 +62,7 @@ def test_a_stopped_spark_job_says_143_and_leaves_no_process_and_no_result(tmp_pa
     assert not list(tmp_path.rglob("manifest.json"))
 
 
+@pytest.mark.slow
 def test_a_killed_spark_job_leaves_an_orphan_that_the_next_one_collects(tmp_path):
     process = start(tmp_path)
     children = descendants(process.pid)

@@ -23,6 +23,7 @@ def no_horovod(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(tmp_path / "missing")}
 
 
+@pytest.mark.slow
 def test_one_rank_trains_where_there_is_no_horovod_and_two_are_refused_clearly(iris_run, tmp_path, no_horovod):
     overrides = ("train.ranks=1", "train.epochs=1", "train.early_stopping=null")
     sets = [part for override in overrides for part in ("--set", override)]

@@ -53,6 +53,7 @@ def hear(request: Request, folder: Path, *, is_anew: bool = True) -> Any:
 
 
 @pytest.mark.tf
+@pytest.mark.slow
 def test_an_epoch_is_there_before_training_ends_and_a_killed_training_goes_on_in_the_same_run(request_, tmp_path, monkeypatch):
     monkeypatch.setattr(news, "GRACE_S", 300.0)  # a loaded machine takes its time to import MLflow
     with pytest.raises(Interrupted), hear(request_, tmp_path / "log") as tell:

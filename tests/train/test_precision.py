@@ -34,6 +34,7 @@ def train(finished: FinishedRun, folder: Path, precision: str, step: int) -> tup
     return command, told
 
 
+@pytest.mark.slow
 def test_float16_ranks_skip_the_step_that_overflowed_on_one_halve_the_scale_and_end_with_equal_weights(iris_run, tmp_path):
     command, (first, second) = train(iris_run, tmp_path, "float16", STEP)
     assert command.code == 0, command.err

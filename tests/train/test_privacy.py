@@ -208,6 +208,7 @@ def test_what_no_epoch_fits_into_is_refused_before_the_run():
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_two_private_ranks_give_the_weights_and_the_epsilon_of_one(iris_run, tmp_path):
     private = "train.privacy={noise_multiplier: 3.0, max_grad_norm: 0.5, epsilon_budget: 4.0, noise_seed: 7}"
     overrides = ("train.epochs=3", "train.early_stopping=null", private)

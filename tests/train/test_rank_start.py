@@ -40,6 +40,7 @@ def test_an_error_brings_them_back_too():
 
 
 @pytest.mark.tf
+@pytest.mark.slow
 def test_a_rank_loads_neither_what_draws_nor_scikit_learn_and_code_of_a_users_own_can():
     done = subprocess.run([sys.executable, "-c", LOAD], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=120)
     assert json.loads(done.stdout) == ["pandas"]

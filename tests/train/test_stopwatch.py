@@ -38,6 +38,7 @@ print(steps(tf.ones(2)).numpy().tolist(), watch.times, watch.is_running, all(see
 """
 
 
+@pytest.mark.slow
 def test_what_is_timed_is_the_operation_alone_every_time_it_runs_and_the_second_begin_is_told_once_when_the_first_is_over():
     done = subprocess.run([sys.executable, "-c", TIMED], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[8.0, 8.0] 3 False True True [(2, 1)]"

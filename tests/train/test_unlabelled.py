@@ -51,6 +51,7 @@ def assert_alike(left: keras.Model, right: keras.Model) -> None:
         np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_denoising_autoencoder_learns_to_give_back_what_was_there_before_augmentation(tmp_path):
     document = {**with_train(TABLE, epochs=12, optimizer={"name": "adam", "learning_rate": 0.02}), "feed": {"augment": {"jitter": 0.3}}}
     facts, model = trained(tmp_path, {**document, "model": {**TABLE["model"], "latent": 4, "width": 16}})
