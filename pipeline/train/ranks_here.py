@@ -18,8 +18,8 @@ from pipeline.train.events import EVENTS_FD, Event
 
 PIN = "LONGHAUL_PIN"  # a variable of a world: launch.pin
 # Arrow keeps the memory of one file for the next, in pages of 2 MB: pages fresh from the kernel took two thirds of the time of decoding
-# images (docs/feed.md). One arena, since reading threads take turns; the kernel may have what was not used for 30 s.
-ARROW_MEMORY = {"JE_ARROW_MALLOC_CONF": "thp:always,narenas:1,dirty_decay_ms:30000,muzzy_decay_ms:-1"}
+# images (docs/feed.md). One arena, since reading threads take turns; what is not used for some seconds goes back.
+ARROW_MEMORY = {"JE_ARROW_MALLOC_CONF": "thp:always,narenas:1,dirty_decay_ms:10000,muzzy_decay_ms:10000"}
 PINNED = {"HOROVOD_CYCLE_TIME": "0.2"}  # ms between two looks at what is to be summed; where computing goes first, looks cost nothing
 
 
