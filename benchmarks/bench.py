@@ -116,10 +116,10 @@ class Benchmark:
     make_data: Callable[[Path, int, Callable[[str], None]], Path]  # (cache, rows, say) -> folder
     facts: Callable[[Path, int], dict[str, float]]  # (data, rows) -> columns, bytes …
     check: Callable[[Side, Job, str], Checked]  # the third is the side's stdout; raises CheckFailed
-    agree: Callable[[Mapping[str, Mapping[str, Any]]], None]  # checksums by side; raises CheckFailed
     values: Mapping[str, Callable[[Figures], float]]
     targets: Mapping[str, Bound]  # of some of `values`
     fairness: tuple[str, ...] = ()  # what is not equal, and whom it favours
+    agree: Callable[[Mapping[str, Mapping[str, Any]]], None] | None = None  # checksums by side; raises CheckFailed; None: one side
     repetitions: Mapping[str, int] = field(default_factory=dict)  # of each side of a size, at most; for sizes that take long
     timeout_s: int = 3600
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from benchmarks.bench import OURS, Benchmark, Checked, CheckFailed, Job, Side, at_most
 from benchmarks.feeds import declare, rows
@@ -20,10 +18,6 @@ def check(side: Side, job: Job, output: str) -> Checked:
     return found
 
 
-def agree(checksums: Mapping[str, Mapping[str, Any]]) -> None:
-    """There is one side."""
-
-
 BENCHMARK = Benchmark(
     id="P7",
     title="resume in the middle of an epoch over 1,000 files",
@@ -34,7 +28,6 @@ BENCHMARK = Benchmark(
     make_data=partial(rows.make, KIND),
     facts=partial(declare.facts, KIND),
     check=check,
-    agree=agree,
     values={
         "first_batch_s": lambda figures: figures(SIZE, OURS, "own.first_batch_s"),
         "first_batch_s_1core": lambda figures: figures(SIZE, f"{OURS}-1core", "own.first_batch_s"),

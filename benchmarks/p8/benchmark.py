@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.bench import OURS, ROOT, Benchmark, Checked, CheckFailed, Job, Side, at_most
@@ -46,10 +46,6 @@ def published(run: Run, stage: Stage) -> Manifest:
     return manifest
 
 
-def agree(checksums: Mapping[str, Mapping[str, object]]) -> None:
-    """There is one side."""
-
-
 BENCHMARK = Benchmark(
     id="P8",
     title="the default recipe from raw images to a registered model, on a machine that is set up",
@@ -60,7 +56,6 @@ BENCHMARK = Benchmark(
     make_data=make_data,
     facts=lambda data, rows: {},
     check=check,
-    agree=agree,
     values={
         "stalled": lambda figures: figures(SIZE, OURS, "own.stalled"),
         "overhead_over_stages": lambda figures: figures(SIZE, OURS, "wall_s") / figures(SIZE, OURS, "own.stages_s") - 1,
